@@ -1,0 +1,1 @@
+//! What becomes of a response between origin, tiers and readers: lookup, flights, install, purge.

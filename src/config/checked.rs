@@ -1,0 +1,69 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::admin;
+use crate::pipeline::RequestLimits;
+use crate::server::ListenerConfig;
+use crate::site::Site;
+use crate::store;
+use crate::telemetry::{LogConfig, MetricsConfig};
+use crate::tls;
+use crate::variant::{CompressionWorkers, ImageWorkers};
+
+/// Everything that `edge.toml` and its sites say, checked.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    /// Names this node in `Via`, `CDN-Loop` and `Cache-Status`.
+    pub id: String,
+    /// The folder of purge clocks, certificates and keys.
+    pub state: PathBuf,
+    /// Threads that serve clients; at least 1.
+    pub workers: usize,
+    /// How long a drain may take.
+    pub drain_timeout: Duration,
+    /// The site for requests with an unknown host or none.
+    pub default_site: Option<Arc<str>>,
+    /// Where clients come in; never empty.
+    pub listeners: Vec<ListenerConfig>,
+    /// Certificates.
+    pub tls: tls::Config,
+    /// The tiers.
+    pub store: store::Config,
+    /// Fills.
+    pub fill: FillConfig,
+    /// Limits on requests.
+    pub limits: RequestLimits,
+    /// Fills at one time, all sites together.
+    pub origin_in_flight: usize,
+    /// Threads for compression.
+    pub compression: CompressionWorkers,
+    /// Threads for pictures.
+    pub images: ImageWorkers,
+    /// Logs.
+    pub log: LogConfig,
+    /// Metrics.
+    pub metrics: MetricsConfig,
+    /// The operators' door.
+    pub admin: admin::Config,
+    /// The sites, in the order of their files.
+    pub sites: Vec<Arc<Site>>,
+}
+
+/// `[cache.fill]`, checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FillConfig {
+    /// Readers of one running fill.
+    pub max_waiters: usize,
+    /// A fill without readers goes on if no more than this is missing.
+    pub finish_if_remaining_bytes: u64,
+}
+
+impl Default for FillConfig {
+    fn default() -> Self {
+        Self {
+            max_waiters: 10_000,
+            finish_if_remaining_bytes: 16 << 20,
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! The `brim` program.
+
+fn main() {}

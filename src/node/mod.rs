@@ -1,0 +1,1 @@
+//! The whole node: builds the rooms, reloads, drains, stops.

@@ -1,0 +1,5 @@
+//! All checked settings of one site, and the table that finds a site by the request's host.
+
+mod settings;
+
+pub use self::settings::{CacheStatusDetail, Cors, Diagnostics, HeaderRules, HostPattern, Site};

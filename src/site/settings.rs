@@ -1,0 +1,102 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, Method};
+
+use crate::origin;
+use crate::policy;
+use crate::variant::{CompressionConfig, ImageConfig};
+
+/// A site (pull zone): everything that one file in `sites` says, checked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Site {
+    /// Unique in a node; part of every key.
+    pub name: Arc<str>,
+    /// Which hosts it answers for; never empty.
+    pub hosts: Vec<HostPattern>,
+    /// Methods that are answered; others get 405 with `Allow`.
+    pub methods: Vec<Method>,
+    /// Where its bytes come from.
+    pub origin: origin::Config,
+    /// Caching.
+    pub cache: policy::Config,
+    /// Content codings.
+    pub compression: CompressionConfig,
+    /// Pictures.
+    pub images: ImageConfig,
+    /// Fields of every response.
+    pub response_headers: HeaderRules,
+    /// Cross-origin rules; `None` when no origin is listed.
+    pub cors: Option<Cors>,
+    /// What answers tell about the cache.
+    pub diagnostics: Diagnostics,
+}
+
+/// A host that a site answers for. Lower case, no port, no trailing dot.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum HostPattern {
+    /// This very host.
+    Exact(String),
+    /// `*.example.com`: one or more labels before this suffix, which is kept without `*.`.
+    Wildcard(String),
+}
+
+/// `[headers.response]`, checked. Applied as remove, set, add.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeaderRules {
+    /// Replaces whatever the origin sent.
+    pub set: Vec<(HeaderName, HeaderValue)>,
+    /// Added beside what the origin sent.
+    pub add: Vec<(HeaderName, HeaderValue)>,
+    /// Removed.
+    pub remove: Vec<HeaderName>,
+}
+
+impl Default for HeaderRules {
+    fn default() -> Self {
+        Self {
+            set: vec![(
+                http::header::X_CONTENT_TYPE_OPTIONS,
+                HeaderValue::from_static("nosniff"),
+            )],
+            add: Vec::new(),
+            remove: vec![
+                http::header::SERVER,
+                HeaderName::from_static("x-powered-by"),
+            ],
+        }
+    }
+}
+
+/// `[cors]`, checked (Fetch standard).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cors {
+    /// Allowed origins as sent in `Origin`; `*` alone allows all.
+    pub origins: Vec<String>,
+    /// For `Access-Control-Allow-Methods`.
+    pub methods: Vec<Method>,
+    /// For `Access-Control-Allow-Headers`.
+    pub headers: Vec<HeaderName>,
+    /// For `Access-Control-Expose-Headers`.
+    pub expose: Vec<HeaderName>,
+    /// For `Access-Control-Max-Age`.
+    pub max_age: Duration,
+}
+
+/// `[diagnostics]`, checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Diagnostics {
+    /// How much `Cache-Status` says.
+    pub cache_status: CacheStatusDetail,
+}
+
+/// How much `Cache-Status` (RFC 9211) says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CacheStatusDetail {
+    /// Everything.
+    Full,
+    /// `hit` or `fwd` alone.
+    Minimal,
+    /// The field is not sent.
+    Off,
+}

@@ -1,0 +1,193 @@
+use std::time::Duration;
+
+/// A content coding that the edge makes (RFC 9110 §8.4.1, RFC 7932, RFC 9659).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Coding {
+    /// `zstd`
+    Zstd,
+    /// `br`
+    Brotli,
+    /// `gzip`
+    Gzip,
+}
+
+/// `[compression]` of a site, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CompressionConfig {
+    /// Whether the edge compresses.
+    pub enabled: bool,
+    /// What it makes, best first.
+    pub codings: Vec<Coding>,
+    /// Media types (lower case; `text/*` patterns allowed).
+    pub types: Vec<String>,
+    /// A smaller body is left as it is.
+    pub min_size_bytes: u64,
+    /// A larger body is left as it is; also the bound of decoded text.
+    pub max_size_bytes: u64,
+    /// The level of the first answer.
+    pub first_level: LevelByCoding,
+}
+
+impl Default for CompressionConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            codings: vec![Coding::Zstd, Coding::Brotli, Coding::Gzip],
+            types: [
+                "text/*",
+                "application/javascript",
+                "application/json",
+                "application/xml",
+                "application/wasm",
+                "application/manifest+json",
+                "image/svg+xml",
+                "font/ttf",
+                "font/otf",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
+            min_size_bytes: 256,
+            max_size_bytes: 16 << 20,
+            first_level: LevelByCoding {
+                brotli: 5,
+                zstd: 3,
+                gzip: 6,
+            },
+        }
+    }
+}
+
+/// A compression level for each coding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LevelByCoding {
+    /// 0 to 11.
+    pub brotli: u32,
+    /// 1 to 19 (RFC 9659 bounds the window at 8 MB).
+    pub zstd: u32,
+    /// 1 to 9.
+    pub gzip: u32,
+}
+
+/// `[compression]` of the node, checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CompressionWorkers {
+    /// Threads; at least 1.
+    pub threads: usize,
+    /// Jobs that may wait.
+    pub queue: usize,
+}
+
+/// A picture format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ImageFormat {
+    /// `image/avif`
+    Avif,
+    /// `image/webp`
+    Webp,
+    /// `image/jpeg`
+    Jpeg,
+    /// `image/png`
+    Png,
+    /// `image/gif`
+    Gif,
+}
+
+/// `[images]` of a site, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageConfig {
+    /// Whether pictures are touched at all.
+    pub enabled: bool,
+    /// File name patterns (`*.jpg`), compared without case, where parameters are read.
+    pub patterns: Vec<String>,
+    /// Best format that `Accept` allows, for every picture.
+    pub auto: bool,
+    /// What `auto` may choose besides the original's format, best first.
+    pub formats: Vec<ImageFormat>,
+    /// Whether parameters in the query are read.
+    pub parameters: bool,
+    /// Steps that widths are rounded up to; sorted; empty is none.
+    pub widths: Vec<u32>,
+    /// The largest width or height that may be asked for, in pixels.
+    pub max_width: u32,
+    /// Stored variants of one picture.
+    pub max_variants: usize,
+    /// Default quality by format.
+    pub quality: ImageQuality,
+    /// Whether a slow encode goes on behind the first answer.
+    pub background: bool,
+    /// How long a first visitor waits for the best format.
+    pub first_answer: Duration,
+}
+
+impl Default for ImageConfig {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            patterns: [
+                "*.jpg", "*.jpeg", "*.png", "*.gif", "*.webp", "*.avif", "*.bmp", "*.tif", "*.tiff",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
+            auto: true,
+            formats: vec![ImageFormat::Avif, ImageFormat::Webp],
+            parameters: true,
+            widths: Vec::new(),
+            max_width: 4096,
+            max_variants: 64,
+            quality: ImageQuality {
+                jpeg: 80,
+                webp: 78,
+                avif: 60,
+            },
+            background: true,
+            first_answer: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Default quality by format, 1 to 100.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ImageQuality {
+    /// JPEG.
+    pub jpeg: u8,
+    /// Lossy WebP.
+    pub webp: u8,
+    /// AVIF.
+    pub avif: u8,
+}
+
+/// `[images]` of the node, checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ImageWorkers {
+    /// Threads; at least 1.
+    pub threads: usize,
+    /// Jobs that may wait.
+    pub queue: usize,
+    /// How long one may wait.
+    pub queue_timeout: Duration,
+    /// All decoded pixels together.
+    pub memory_bytes: u64,
+    /// Pixels of one picture.
+    pub max_pixels: u64,
+    /// Pixels along one side.
+    pub max_side: u32,
+    /// The source file.
+    pub max_source_bytes: u64,
+    /// One job.
+    pub timeout: Duration,
+}
+
+impl Default for ImageWorkers {
+    fn default() -> Self {
+        Self {
+            threads: 1,
+            queue: 256,
+            queue_timeout: Duration::from_secs(2),
+            memory_bytes: 512 << 20,
+            max_pixels: 50_000_000,
+            max_side: 16_384,
+            max_source_bytes: 32 << 20,
+            timeout: Duration::from_secs(5),
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! The house rules: imports go down the floors of `ARCHITECTURE.md`, never up, never sideways.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const FLOORS: &[&[&str]] = &[
+    &["clock", "semantics", "telemetry"],
+    &["policy", "rules", "access", "tls"],
+    &["store", "origin", "variant", "functions", "demo", "limit"],
+    &["cache", "site", "fleet"],
+    &["pipeline"],
+    &["server", "admin"],
+    &["config"],
+    &["node"],
+    &["cli", "main"],
+];
+
+#[test]
+fn imports_go_down() {
+    let mut offences = Vec::new();
+    let files = rust_files(Path::new("src"));
+    assert!(
+        files.len() > 20,
+        "the walk found too few files to mean anything"
+    );
+    for file in files {
+        let Some(from) = room_of(&file) else { continue };
+        let text = fs::read_to_string(&file).unwrap();
+        offences.extend(offences_in(
+            &file.display().to_string(),
+            &from,
+            is_door(&file),
+            &text,
+        ));
+    }
+    assert!(offences.is_empty(), "{}", offences.join("\n"));
+}
+
+#[test]
+fn every_room_has_a_floor() {
+    for entry in fs::read_dir("src").unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        assert!(
+            name == "lib" || floor_of(&name).is_some(),
+            "{name} stands on no floor"
+        );
+    }
+}
+
+#[test]
+fn the_check_itself_sees_each_kind_of_offence() {
+    let sees = |from: &str, door: bool, text: &str| offences_in("x.rs", from, door, text).len();
+    assert_eq!(sees("policy", false, "use crate::cache::Key;"), 1);
+    assert_eq!(sees("store", false, "use crate::origin::Config;"), 1);
+    assert_eq!(sees("store", false, "use crate::{origin, policy};"), 1);
+    assert_eq!(sees("store", true, "use super::origin::Config;"), 1);
+    assert_eq!(
+        sees("cache", false, "use crate::store::Store; // crate::server"),
+        0
+    );
+}
+
+fn offences_in(file: &str, from: &str, door: bool, text: &str) -> Vec<String> {
+    let mut offences = Vec::new();
+    let mut in_tests = false;
+    for (line, number) in text.lines().zip(1..) {
+        in_tests |= line.contains("#[cfg(test)]");
+        let code = line.split("//").next().unwrap_or_default();
+        if code.contains("crate::{") {
+            offences.push(format!(
+                "{file}:{number} groups rooms; write one `use` a room"
+            ));
+        }
+        for to in code.split("crate::").skip(1).map(leading_word) {
+            if to.is_empty() || to == from {
+                continue;
+            }
+            let down = matches!((floor_of(from), floor_of(to)), (Some(f), Some(t)) if t < f);
+            if !down {
+                offences.push(format!("{file}:{number} {from} -> {to}"));
+            }
+        }
+        if door && !in_tests && code.contains("super::") {
+            offences.push(format!("{file}:{number} leaves {from} by super::"));
+        }
+    }
+    offences
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+fn room_of(file: &Path) -> Option<String> {
+    let below = file.strip_prefix("src").ok()?;
+    let first = below.iter().next()?.to_string_lossy().into_owned();
+    let room = first.trim_end_matches(".rs").to_owned();
+    (room != "lib").then_some(room)
+}
+
+fn is_door(file: &Path) -> bool {
+    file.ends_with("mod.rs")
+}
+
+fn floor_of(room: &str) -> Option<usize> {
+    FLOORS.iter().position(|floor| floor.contains(&room))
+}
+
+fn leading_word(text: &str) -> &str {
+    let end = text
+        .find(|c: char| !(c.is_alphanumeric() || c == '_'))
+        .unwrap_or(text.len());
+    &text[..end]
+}
