@@ -4,6 +4,10 @@ use http::{HeaderName, StatusCode};
 
 /// `[cache]` of a site, checked.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the file, on or off"
+)]
 pub struct Config {
     /// What decides about storing.
     pub mode: Mode,

@@ -2,9 +2,30 @@
 //! for how long, when it may be used again, and how a stored response answers a conditional request.
 //! Stored response and time in, decision and reason out.
 
+mod client;
 mod config;
+mod freshness;
+mod key;
+mod lifetime;
+mod reuse;
+#[cfg(test)]
+mod sample;
+mod storable;
+mod tags;
+mod validate;
+mod vary;
 
+pub use self::client::client_fields;
 pub use self::config::{
     Authorization, BrowserTtl, Config, KeyConfig, Mode, QueryMode, QueryPolicy, SetCookie,
     StatusTtl, VaryAction, VaryConfig,
 };
+pub use self::freshness::Freshness;
+pub use self::key::{KeyParts, forwarded_query, primary_key, url_key};
+pub use self::reuse::{Reuse, is_only_if_cached, may_serve_on_error, reuse};
+pub use self::storable::{Exchange, NotStored, Storability, assess, stored_fields};
+pub use self::tags::tags;
+pub use self::validate::{
+    Precondition, conditional_fields, evaluate, range_applies, update_stored,
+};
+pub use self::vary::{VaryRule, secondary_key};

@@ -1,0 +1,154 @@
+//! Purge tags that a response carries.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+/// More tags than this on one response are dropped.
+const TAGS_MAX: usize = 64;
+/// Tags of more bytes than this in all are dropped.
+const TAGS_BYTES_MAX: usize = 16 * 1024;
+
+/// The tags in the given fields, without repeats, as many as the bounds allow. Case matters.
+///
+/// `Surrogate-Key` separates by spaces, `Cache-Tag` by commas, `Cache-Groups` is a list of strings (RFC 9875); a
+/// field of another name may use commas or spaces.
+#[must_use]
+pub fn tags(response: &HeaderMap, fields: &[HeaderName]) -> Vec<String> {
+    let mut found = Collector::default();
+    for name in fields {
+        let lines = response.get_all(name);
+        match name.as_str() {
+            "cache-groups" => found.groups(lines.iter()),
+            "surrogate-key" | "xkey" => {
+                for line in lines {
+                    found.split(line, |byte| byte.is_ascii_whitespace());
+                }
+            }
+            "cache-tag" | "edge-cache-tag" => {
+                for line in lines {
+                    found.split(line, |byte| byte == b',');
+                }
+            }
+            _ => {
+                for line in lines {
+                    found.split(line, |byte| byte == b',' || byte.is_ascii_whitespace());
+                }
+            }
+        }
+    }
+    found.tags
+}
+
+#[derive(Default)]
+struct Collector {
+    tags: Vec<String>,
+    total_bytes: usize,
+}
+
+impl Collector {
+    fn split(&mut self, line: &HeaderValue, is_separator: impl Fn(u8) -> bool) {
+        for piece in line.as_bytes().split(|&byte| is_separator(byte)) {
+            // A purge names tags as text.
+            if let Ok(tag) = std::str::from_utf8(piece.trim_ascii()) {
+                self.add(tag);
+            }
+        }
+    }
+
+    /// One structured list over all lines; if it is malformed anywhere there are no groups (RFC 9651 §4.2).
+    fn groups<'a>(&mut self, lines: impl Iterator<Item = &'a HeaderValue>) {
+        let lines: Vec<&[u8]> = lines.map(HeaderValue::as_bytes).collect();
+        let Ok(groups) = sfv::Parser::new(&lines.join(&b", "[..])).parse::<sfv::List>() else {
+            return;
+        };
+        for group in &groups {
+            if let sfv::ListEntry::Item(item) = group
+                && let Some(tag) = item.bare_item.as_string()
+            {
+                self.add(tag.as_str());
+            }
+        }
+    }
+
+    fn add(&mut self, tag: &str) {
+        let fits = self.tags.len() < TAGS_MAX && self.total_bytes + tag.len() <= TAGS_BYTES_MAX;
+        if !fits || tag.is_empty() || self.tags.iter().any(|known| known == tag) {
+            return;
+        }
+        self.total_bytes += tag.len();
+        self.tags.push(tag.to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::config::Config;
+    use super::super::sample::{Fields, headers, names};
+    use super::*;
+
+    #[track_caller]
+    fn check(response: Fields<'_>, expect: &[&str]) {
+        let mut fields = Config::default().tags;
+        fields.extend(names(&["x-tags"]));
+        assert_eq!(tags(&headers(response), &fields), expect, "{response:?}");
+    }
+
+    #[test]
+    fn each_field_has_its_own_separator() {
+        check(&[("surrogate-key", "a b,c  a")], &["a", "b,c"]);
+        check(&[("cache-tag", "a, b c ,,a")], &["a", "b c"]);
+        check(&[("cache-groups", r#""a b", "C";x=1"#)], &["a b", "C"]);
+        check(
+            &[("cache-groups", r#""a""#), ("cache-groups", r#""b""#)],
+            &["a", "b"],
+        );
+        check(&[("x-tags", "a b,c")], &["a", "b", "c"]);
+        check(
+            &[
+                ("surrogate-key", "a"),
+                ("cache-tag", "b"),
+                ("surrogate-key", "c"),
+            ],
+            &["a", "c", "b"],
+        );
+        check(&[("other", "a")], &[]);
+    }
+
+    #[test]
+    fn malformed_groups_are_none() {
+        check(&[("cache-groups", r#""a", "#)], &[]);
+        check(&[("cache-groups", r#""a", b, 1, ("c")"#)], &["a"]);
+        check(&[("cache-groups", "")], &[]);
+    }
+
+    #[test]
+    fn bounds_hold() {
+        let many: Vec<_> = (0..100).map(|n| n.to_string()).collect();
+        let found = tags(
+            &headers(&[("surrogate-key", &many.join(" "))]),
+            &names(&["surrogate-key"]),
+        );
+        assert_eq!(found.len(), TAGS_MAX);
+        let long = format!("{} b", "a".repeat(TAGS_BYTES_MAX + 1));
+        let found = tags(
+            &headers(&[("surrogate-key", &long)]),
+            &names(&["surrogate-key"]),
+        );
+        assert_eq!(found, ["b"]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_value_is_survived(value in prop::collection::vec(any::<u8>(), 0..80)) {
+            if let Ok(value) = HeaderValue::from_bytes(&value) {
+                let fields = Config::default().tags;
+                let mut response = HeaderMap::new();
+                for name in &fields {
+                    response.insert(name, value.clone());
+                }
+                prop_assert!(tags(&response, &fields).iter().all(|tag| !tag.is_empty()));
+            }
+        }
+    }
+}
