@@ -1,0 +1,120 @@
+//! Every metric that a node can show, in one place. Names and labels are public: add, do not rename. Sizes
+//! are in bytes, times in seconds.
+
+/// A metric family: its public name, what it tells and how its numbers move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Name {
+    /// As scraped, but for the `_total` of a counter and the `_info` of an info.
+    pub text: &'static str,
+    /// One sentence without the full stop.
+    pub help: &'static str,
+    /// How its numbers move.
+    pub kind: Kind,
+}
+
+/// How the numbers of a metric move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Up only.
+    Counter,
+    /// Up and down.
+    Gauge,
+    /// Durations in buckets.
+    Histogram,
+    /// Always 1; the labels tell.
+    Info,
+}
+
+macro_rules! list {
+    ($($constant:ident $kind:ident $text:literal $help:literal)*) => {
+        $(
+            #[doc = concat!("`", $text, "`: ", $help, ".")]
+            pub const $constant: Name = Name { text: $text, help: $help, kind: Kind::$kind };
+        )*
+
+        /// All of them, in the order of this list.
+        pub const ALL: &[Name] = &[$($constant),*];
+    };
+}
+
+list! {
+    BUILD Info "brim_build" "Version of the running program"
+    UPTIME_SECONDS Gauge "brim_uptime_seconds" "Time since the node started"
+    READY Gauge "brim_ready" "1 when the node takes requests"
+
+    REQUESTS Counter "brim_requests" "Answered requests by site, cache result and status class"
+    RESPONSE_BODY_BYTES Counter "brim_response_body_bytes" "Body bytes sent to clients by site and cache result"
+    REQUEST_DURATION_SECONDS Histogram "brim_request_duration_seconds" "Time from a request's head to the last byte of its answer by site and cache result"
+    REQUEST_FIRST_BYTE_SECONDS Histogram "brim_request_first_byte_seconds" "Time from a request's head to the head of its answer by site"
+    REQUESTS_IN_FLIGHT Gauge "brim_requests_in_flight" "Requests being answered by site"
+    DECISIONS Counter "brim_decisions" "Requests that were no plain hit by site and reason"
+
+    FILLS Counter "brim_fills" "Fetches from the origin by site and outcome"
+    FILL_BODY_BYTES Counter "brim_fill_body_bytes" "Body bytes fetched from the origin by site and outcome"
+    FILL_DURATION_SECONDS Histogram "brim_fill_duration_seconds" "Time of a fetch from its start to its last byte by site"
+    FILLS_IN_FLIGHT Gauge "brim_fills_in_flight" "Running fetches from the origin by site"
+    FLIGHTS Gauge "brim_flights" "Fetches and encodings that requests can join"
+    ORIGIN_ERRORS Counter "brim_origin_errors" "Failed attempts at an origin by site and kind"
+    ORIGIN_CONNECTIONS Gauge "brim_origin_connections" "Open connections to the origin by site and state (idle, busy)"
+    ORIGIN_WAITING Gauge "brim_origin_waiting" "Fetches that wait for a connection by site"
+
+    CONNECTIONS Gauge "brim_connections" "Open client connections by listener"
+    CONNECTIONS_ACCEPTED Counter "brim_connections_accepted" "Client connections since the start by listener"
+    CONNECTIONS_REFUSED Counter "brim_connections_refused" "Client connections refused or cut off by listener and reason"
+    HANDSHAKE_FAILURES Counter "brim_handshake_failures" "TLS handshakes that failed by listener"
+
+    STORE_UP Gauge "brim_store_up" "1 when the tier can be read and written by tier"
+    STORE_ENTRIES Gauge "brim_store_entries" "Entries by tier"
+    STORE_BYTES Gauge "brim_store_bytes" "Bytes used by tier"
+    STORE_CAPACITY_BYTES Gauge "brim_store_capacity_bytes" "Bytes that the tier may use by tier"
+    STORE_WAITING_BYTES Gauge "brim_store_waiting_bytes" "Bytes handed to the tier and not written yet by tier"
+    STORE_HITS Counter "brim_store_hits" "Look-ups that found their entry by tier"
+    STORE_MISSES Counter "brim_store_misses" "Look-ups that found nothing by tier"
+    STORE_INSERTS Counter "brim_store_inserts" "Entries written by tier"
+    STORE_EVICTIONS Counter "brim_store_evictions" "Entries that made room by tier"
+    STORE_REFUSALS Counter "brim_store_refusals" "Entries that a tier did not take by tier and reason"
+    STORE_ERRORS Counter "brim_store_errors" "Failed reads and writes by tier"
+
+    PURGES Counter "brim_purges" "Purged items by target and mode"
+    PURGE_SEQUENCE Gauge "brim_purge_sequence" "Sequence number of the last durable purge"
+    PURGE_CLOCKS Gauge "brim_purge_clocks" "Purge clocks that are kept"
+    PURGE_FLOOR Gauge "brim_purge_floor" "Objects with an older sequence number are misses"
+
+    VARIANTS Counter "brim_variants" "Variants made by kind (coding or picture format) and outcome"
+    VARIANT_QUEUE Gauge "brim_variant_queue" "Jobs that wait for a thread by kind"
+    VARIANT_DURATION_SECONDS Counter "brim_variant_duration_seconds" "Time spent making variants by kind"
+
+    CONFIG_RELOADS Counter "brim_config_reloads" "Reloads by outcome"
+    ACCESS_LOG_RECORDS Counter "brim_access_log_records" "Requests handed to the access log"
+    ACCESS_LOG_DROPPED Counter "brim_access_log_dropped" "Requests missing in the access log by reason (queue, write)"
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::ALL;
+
+    #[test]
+    fn names_are_unique_and_well_formed() {
+        let mut seen = BTreeSet::new();
+        for name in ALL {
+            assert!(seen.insert(name.text), "{} is there twice", name.text);
+            assert!(
+                name.text.starts_with("brim_")
+                    && name
+                        .text
+                        .bytes()
+                        .all(|b| b.is_ascii_lowercase() || b == b'_'),
+                "{}",
+                name.text
+            );
+            assert!(!name.text.ends_with("_total") && !name.text.ends_with("_info"));
+            assert!(
+                !name.help.ends_with('.') && !name.help.contains('\n'),
+                "{}",
+                name.text
+            );
+        }
+    }
+}
