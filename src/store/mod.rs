@@ -1,5 +1,38 @@
 //! Bytes that outlive requests: the memory tier, the disk tier, and the purge clocks.
+//!
+//! [`Store`] is a cache and nothing more: what it holds may vanish at any time, and what was removed may
+//! come back. Whether a found object may still be used is decided on every hit, by [`Clocks::check`] for
+//! purges and by `policy` for time.
 
+mod clocks;
+mod codec;
 mod config;
+mod counters;
+mod disk;
+mod entry;
+mod error;
+mod flights;
+mod folder;
+mod hash;
+mod memory;
+mod report;
+mod slot;
+mod tiers;
+mod turns;
 
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use self::clocks::{Clocks, Purge, PurgeItem, Purged, SiteClock, Slot};
 pub use self::config::{Config, DiskConfig, EvictionPolicy, MemoryConfig};
+pub use self::entry::{
+    Body, CHUNK_BYTES, Dressed, Entry, EntryKey, Kept, Object, Part, Placement, Tier, VaryIndex,
+};
+pub use self::error::StoreError;
+pub use self::folder::DiskTrouble;
+pub use self::report::{
+    ClockStats, CloseOutcome, DiskStats, MemoryStats, Stats, TierReport, TierState,
+};
+pub use self::tiers::Store;

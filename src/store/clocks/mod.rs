@@ -1,0 +1,17 @@
+//! Purge clocks: what was purged, and when in the order of purges.
+//!
+//! A purge writes a sequence number into a slot (a URL, a prefix, a tag, a site, everything) and touches
+//! no object. An object carries the sequence at which the fetch of its bytes began and the one at which
+//! its last validation began; comparing those with the slots that concern it tells whether it was
+//! purged since. So a purge costs the same however much it hits, holds for what is being fetched while
+//! it happens, and cannot be undone by a restart or by a clock that steps.
+
+mod journal;
+mod slot;
+mod table;
+
+#[cfg(test)]
+mod tests;
+
+pub use self::slot::{Purge, PurgeItem, Purged, Slot};
+pub use self::table::{Clocks, SiteClock};

@@ -1,0 +1,178 @@
+/// What a purge is about.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Slot {
+    /// One URL of one site, in all its variants, by the hash of its URL key.
+    Url(u128),
+    /// The paths of a site that begin so.
+    Prefix {
+        /// The site.
+        site: String,
+        /// How the path begins, byte for byte: `/a/` concerns `/a/b` and not `/ab`.
+        prefix: String,
+    },
+    /// The objects of a site that carry a tag.
+    Tag {
+        /// The site.
+        site: String,
+        /// The hash of the tag.
+        tag: u128,
+    },
+    /// A whole site.
+    Site(String),
+    /// All that there is.
+    Everything,
+}
+
+/// How a purge treats what it hits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Purge {
+    /// As if it had never been stored.
+    Hard,
+    /// As if it had become stale.
+    Soft,
+}
+
+/// One thing to purge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PurgeItem {
+    /// What.
+    pub slot: Slot,
+    /// How.
+    pub kind: Purge,
+}
+
+/// Whether an object was purged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Purged {
+    /// It was not.
+    No,
+    /// Softly: it is stale, whatever its freshness says.
+    Soft,
+    /// It must not be used any more: not stale, not for validation.
+    Hard,
+}
+
+/// The sequence numbers of a slot's last purges; 0 is never.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Marks {
+    pub(super) hard: u64,
+    pub(super) soft: u64,
+}
+
+impl Marks {
+    pub(super) fn raise(&mut self, kind: Purge, sequence: u64) {
+        let mark = match kind {
+            Purge::Hard => &mut self.hard,
+            Purge::Soft => &mut self.soft,
+        };
+        *mark = sequence.max(*mark);
+    }
+
+    pub(super) fn latest(&self) -> u64 {
+        self.hard.max(self.soft)
+    }
+
+    pub(super) fn verdict(&self, body_seq: u64, checked_seq: u64) -> Purged {
+        if self.hard > body_seq {
+            Purged::Hard
+        } else if self.soft > checked_seq {
+            Purged::Soft
+        } else {
+            Purged::No
+        }
+    }
+}
+
+const URL: u8 = 1;
+const PREFIX: u8 = 2;
+const TAG: u8 = 3;
+const SITE: u8 = 4;
+const EVERYTHING: u8 = 5;
+
+impl Slot {
+    /// The slot as a key of the database: its kind, then its parts, each but the last with its length.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let with_site = |kind: u8, site: &str, rest: &[u8]| {
+            let mut key = vec![kind];
+            key.extend((site.len() as u64).to_le_bytes());
+            key.extend(site.as_bytes());
+            key.extend(rest);
+            key
+        };
+        match self {
+            Self::Url(url) => [&[URL][..], &url.to_le_bytes()].concat(),
+            Self::Prefix { site, prefix } => with_site(PREFIX, site, prefix.as_bytes()),
+            Self::Tag { site, tag } => with_site(TAG, site, &tag.to_le_bytes()),
+            Self::Site(site) => with_site(SITE, site, &[]),
+            Self::Everything => vec![EVERYTHING],
+        }
+    }
+
+    /// The slot of such a key, or `None` for bytes that are none.
+    pub(super) fn decode(key: &[u8]) -> Option<Self> {
+        let (kind, rest) = key.split_first()?;
+        let number = |bytes: &[u8]| Some(u128::from_le_bytes(bytes.try_into().ok()?));
+        let with_site = |bytes: &[u8]| {
+            let (length, bytes) = bytes.split_first_chunk::<8>()?;
+            let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
+            let (site, rest) = bytes.split_at_checked(length)?;
+            let site = String::from_utf8(site.to_vec()).ok()?;
+            Some((site, rest.to_vec()))
+        };
+        match *kind {
+            URL => number(rest).map(Self::Url),
+            PREFIX => {
+                let (site, prefix) = with_site(rest)?;
+                let prefix = String::from_utf8(prefix).ok()?;
+                Some(Self::Prefix { site, prefix })
+            }
+            TAG => {
+                let (site, tag) = with_site(rest)?;
+                let tag = number(&tag)?;
+                Some(Self::Tag { site, tag })
+            }
+            SITE => {
+                let (site, rest) = with_site(rest)?;
+                rest.is_empty().then_some(Self::Site(site))
+            }
+            EVERYTHING => rest.is_empty().then_some(Self::Everything),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn slots() -> impl Strategy<Value = Slot> {
+        prop_oneof![
+            any::<u128>().prop_map(Slot::Url),
+            (".{0,12}", ".{0,20}").prop_map(|(site, prefix)| Slot::Prefix { site, prefix }),
+            (".{0,12}", any::<u128>()).prop_map(|(site, tag)| Slot::Tag { site, tag }),
+            ".{0,12}".prop_map(Slot::Site),
+            Just(Slot::Everything),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_slot_is_its_key(slot in slots()) {
+            prop_assert_eq!(Slot::decode(&slot.encode()), Some(slot));
+        }
+
+        #[test]
+        fn two_slots_have_two_keys(a in slots(), b in slots()) {
+            prop_assert_eq!(a == b, a.encode() == b.encode());
+        }
+
+        #[test]
+        fn garbage_never_panics(key in proptest::collection::vec(any::<u8>(), 0..64)) {
+            if let Some(slot) = Slot::decode(&key) {
+                prop_assert_eq!(slot.encode(), key);
+            }
+        }
+    }
+}

@@ -1,0 +1,153 @@
+use foyer::{Cache, CacheBuilder, EvictionConfig, LruConfig, S3FifoConfig, SieveConfig};
+
+use super::config::{EvictionPolicy, MemoryConfig};
+use super::counters::SpreadCounter;
+use super::entry::{Entry, EntryKey};
+use super::hash::FoldBuilder;
+
+/// More shards mean less waiting for their locks; a shard much smaller than this cannot keep its own
+/// idea of what is popular.
+const SHARD_BYTES_MIN: u64 = 16 << 20;
+const SHARDS_MAX: usize = 64;
+
+/// The memory tier: all of it ours, the disk tier never writes to it.
+///
+/// foyer's own pairing of the two tiers brings removed entries back into memory (a removal that races
+/// a disk load, or meets the write queue), so only the halves of it are used.
+#[derive(Debug)]
+pub(super) struct MemoryTier {
+    cache: Cache<EntryKey, Entry, FoldBuilder>,
+    /// What a single entry may weigh; one heavier would empty its shard.
+    weight_max: usize,
+    hits: SpreadCounter,
+    misses: SpreadCounter,
+}
+
+impl MemoryTier {
+    pub(super) fn new(config: &MemoryConfig) -> Self {
+        let capacity = usize::try_from(config.size_bytes).unwrap_or(usize::MAX);
+        let shards = usize::try_from(config.size_bytes / SHARD_BYTES_MIN)
+            .unwrap_or(SHARDS_MAX)
+            .clamp(1, SHARDS_MAX);
+        let cache = CacheBuilder::new(capacity)
+            .with_shards(shards)
+            .with_hash_builder(FoldBuilder)
+            .with_eviction_config(eviction(config.policy))
+            .with_weighter(|_, entry: &Entry| entry.weight())
+            .build();
+        Self {
+            cache,
+            weight_max: capacity / shards / 2,
+            hits: SpreadCounter::default(),
+            misses: SpreadCounter::default(),
+        }
+    }
+
+    pub(super) fn find(&self, key: &EntryKey) -> Option<Entry> {
+        let found = self.peek(key);
+        match found {
+            Some(_) => self.hits.increment(),
+            None => self.misses.increment(),
+        }
+        found
+    }
+
+    /// As `find`, but not counted.
+    pub(super) fn peek(&self, key: &EntryKey) -> Option<Entry> {
+        self.cache.get(key).map(|held| held.value().clone())
+    }
+
+    pub(super) fn contains(&self, key: &EntryKey) -> bool {
+        self.cache.contains(key)
+    }
+
+    /// Takes the entry in, and tells whether it did. What was there under the key is gone either way.
+    pub(super) fn insert(&self, key: EntryKey, entry: Entry) -> bool {
+        let admitted = entry.weight() <= self.weight_max;
+        if admitted {
+            self.cache.insert(key, entry);
+        } else {
+            self.cache.remove(&key);
+        }
+        admitted
+    }
+
+    pub(super) fn remove(&self, key: &EntryKey) {
+        self.cache.remove(key);
+    }
+
+    pub(super) fn hits(&self) -> u64 {
+        self.hits.total()
+    }
+
+    pub(super) fn misses(&self) -> u64 {
+        self.misses.total()
+    }
+
+    pub(super) fn used_bytes(&self) -> u64 {
+        self.cache.usage() as u64
+    }
+
+    pub(super) fn capacity_bytes(&self) -> u64 {
+        self.cache.capacity() as u64
+    }
+
+    pub(super) fn entries(&self) -> u64 {
+        self.cache.entries() as u64
+    }
+}
+
+fn eviction(policy: EvictionPolicy) -> EvictionConfig {
+    match policy {
+        EvictionPolicy::S3Fifo => S3FifoConfig::default().into(),
+        EvictionPolicy::WTinyLfu => foyer::LfuConfig::default().into(),
+        EvictionPolicy::Lru => LruConfig::default().into(),
+        EvictionPolicy::Sieve => SieveConfig.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn tier(size_bytes: u64, policy: EvictionPolicy) -> MemoryTier {
+        MemoryTier::new(&MemoryConfig {
+            size_bytes,
+            policy,
+            ..MemoryConfig::default()
+        })
+    }
+
+    fn chunk(length: usize) -> Entry {
+        Entry::Chunk(Bytes::from(vec![0; length]))
+    }
+
+    #[test]
+    fn each_policy_stays_within_its_size() {
+        for policy in [
+            EvictionPolicy::S3Fifo,
+            EvictionPolicy::WTinyLfu,
+            EvictionPolicy::Lru,
+            EvictionPolicy::Sieve,
+        ] {
+            let tier = tier(1 << 20, policy);
+            for n in 0..1000 {
+                tier.insert(EntryKey::head(n), chunk(10_000));
+            }
+            assert!(tier.used_bytes() <= 1 << 20, "{policy:?}");
+            assert!(tier.entries() > 80, "{policy:?} {}", tier.entries());
+        }
+    }
+
+    #[test]
+    fn an_entry_too_large_for_its_shard_is_refused_and_replaces_nothing_but_its_own() {
+        let tier = tier(1 << 20, EvictionPolicy::S3Fifo);
+        tier.insert(EntryKey::head(1), chunk(10));
+        tier.insert(EntryKey::head(2), chunk(10));
+        assert!(!tier.insert(EntryKey::head(1), chunk(900_000)));
+        assert!(tier.find(&EntryKey::head(1)).is_none());
+        assert!(tier.find(&EntryKey::head(2)).is_some());
+    }
+}
