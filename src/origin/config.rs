@@ -1,3 +1,4 @@
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -81,6 +82,41 @@ pub enum Source {
     Folder(PathBuf),
     /// The bundled demo origin (`url = "demo:"`); the node puts its address here before anybody asks.
     Demo,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Servers(servers) => {
+                for (server, index) in servers.iter().zip(0..) {
+                    let comma = if index > 0 { ", " } else { "" };
+                    write!(f, "{comma}{server}")?;
+                }
+                Ok(())
+            }
+            Self::Folder(path) => write!(f, "{}", path.display()),
+            Self::Demo => f.write_str("the bundled demo origin"),
+        }
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = match self.scheme {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        };
+        let Self {
+            host,
+            port,
+            base_path,
+            ..
+        } = self;
+        match host.contains(':') {
+            true => write!(f, "{scheme}://[{host}]:{port}{base_path}"),
+            false => write!(f, "{scheme}://{host}:{port}{base_path}"),
+        }
+    }
 }
 
 /// One HTTP server of an origin.
