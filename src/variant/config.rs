@@ -68,6 +68,18 @@ pub struct LevelByCoding {
     pub gzip: u32,
 }
 
+impl LevelByCoding {
+    /// The level for `coding`.
+    #[must_use]
+    pub fn of(&self, coding: Coding) -> u32 {
+        match coding {
+            Coding::Zstd => self.zstd,
+            Coding::Brotli => self.brotli,
+            Coding::Gzip => self.gzip,
+        }
+    }
+}
+
 /// `[compression]` of the node, checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CompressionWorkers {
@@ -94,6 +106,10 @@ pub enum ImageFormat {
 
 /// `[images]` of a site, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the file, independent of the others"
+)]
 pub struct ImageConfig {
     /// Whether pictures are touched at all.
     pub enabled: bool,

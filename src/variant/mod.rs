@@ -1,9 +1,17 @@
 //! Other forms of a stored object: content codings and pictures. Plans are pure; making one runs on
 //! bounded threads.
 
+mod compress;
 mod config;
+mod image;
+mod untouchable;
 
+pub use self::compress::{DecodeError, Encoder, choose, decode, eligible, encode};
 pub use self::config::{
     Coding, CompressionConfig, CompressionWorkers, ImageConfig, ImageFormat, ImageQuality,
     ImageWorkers, LevelByCoding,
+};
+pub use self::image::{
+    Fit, ImageError, ImagePool, ImageStats, ParameterError, Picture, Recipe, SourceFormat, Wish,
+    WishedFormat, applies, recipe, wish_of,
 };

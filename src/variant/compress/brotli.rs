@@ -1,0 +1,52 @@
+use std::io::{self, Read, Write};
+
+use brotli::enc::BrotliEncoderParams;
+use brotli::{CompressorWriter, Decompressor};
+
+const QUALITY_MAX: u32 = 11;
+const BUFFER_BYTES: usize = 16 << 10;
+
+/// A stream's length is not known, and its window is memory for as long as it runs: 1 MiB loses about
+/// 1 % against 4 MiB on scripts and styles.
+const STREAM_WINDOW_BITS: u32 = 20;
+const WINDOW_BITS_MIN: u32 = 16;
+const WINDOW_BITS_MAX: u32 = 22;
+
+pub(super) type Stream = CompressorWriter<Vec<u8>>;
+
+pub(super) fn encoder(level: u32) -> Stream {
+    Stream::with_params(
+        Vec::new(),
+        BUFFER_BYTES,
+        &parameters(level, STREAM_WINDOW_BITS, 0),
+    )
+}
+
+pub(super) fn encode(level: u32, content: &[u8]) -> io::Result<Vec<u8>> {
+    let bits = window_bits(content.len());
+    let parameters = parameters(level, bits, content.len());
+    let mut encoder = CompressorWriter::with_params(Vec::new(), BUFFER_BYTES, &parameters);
+    encoder.write_all(content)?;
+    Ok(encoder.into_inner())
+}
+
+pub(super) fn decoder(coded: &[u8]) -> impl Read {
+    Decompressor::new(coded, BUFFER_BYTES)
+}
+
+fn parameters(level: u32, window_bits: u32, size_hint: usize) -> BrotliEncoderParams {
+    BrotliEncoderParams {
+        quality: i32::try_from(level.min(QUALITY_MAX)).unwrap_or(0),
+        lgwin: i32::try_from(window_bits).unwrap_or(0),
+        size_hint,
+        ..BrotliEncoderParams::default()
+    }
+}
+
+/// The smallest window that reaches over the whole content: the decoder of the client allocates it.
+fn window_bits(length: usize) -> u32 {
+    length
+        .checked_next_power_of_two()
+        .map_or(WINDOW_BITS_MAX, usize::trailing_zeros)
+        .clamp(WINDOW_BITS_MIN, WINDOW_BITS_MAX)
+}

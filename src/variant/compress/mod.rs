@@ -1,0 +1,12 @@
+//! Content codings: which answers are coded, with what, and the streaming coders themselves.
+
+mod brotli;
+mod decode;
+mod encoder;
+mod gzip;
+mod plan;
+mod zstd;
+
+pub use self::decode::{DecodeError, decode};
+pub use self::encoder::{Encoder, encode};
+pub use self::plan::{choose, eligible};

@@ -1,0 +1,203 @@
+use http::header::{CONTENT_RANGE, CONTENT_TYPE};
+use http::{HeaderMap, StatusCode};
+
+use super::super::config::{Coding, CompressionConfig};
+use super::super::untouchable::untouchable;
+
+impl Coding {
+    /// Its name in `Content-Encoding`.
+    #[must_use]
+    pub fn token(self) -> &'static str {
+        match self {
+            Self::Zstd => "zstd",
+            Self::Brotli => "br",
+            Self::Gzip => "gzip",
+        }
+    }
+
+    /// The coding of that name, in any case. `x-gzip` is gzip (RFC 9110 §8.4.1.3).
+    #[must_use]
+    pub fn of_token(token: &str) -> Option<Self> {
+        [
+            ("zstd", Self::Zstd),
+            ("br", Self::Brotli),
+            ("gzip", Self::Gzip),
+            ("x-gzip", Self::Gzip),
+        ]
+        .into_iter()
+        .find(|(name, _)| token.eq_ignore_ascii_case(name))
+        .map(|(_, coding)| coding)
+    }
+}
+
+/// Whether an answer of the origin may be coded by the edge. `length` is that of the body, if known.
+#[must_use]
+pub fn eligible(
+    config: &CompressionConfig,
+    status: StatusCode,
+    headers: &HeaderMap,
+    length: Option<u64>,
+) -> bool {
+    config.enabled
+        && !config.codings.is_empty()
+        && has_whole_body(status)
+        && !headers.contains_key(CONTENT_RANGE)
+        && length.is_none_or(|n| (config.min_size_bytes..=config.max_size_bytes).contains(&n))
+        && headers
+            .get(CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .is_some_and(|value| any_type_matches(&config.types, value))
+        && !untouchable(headers)
+}
+
+/// What to code with for a client: the highest quality, then our own order (RFC 9110 §12.5.3). `quality`
+/// gives the thousandths of a name as the field names it, itself or by `*`; `identity` those of no
+/// coding, where a name that is absent counts as acceptable.
+///
+/// `None` is "as it is". A client that names no `identity` gets a coding however low its quality:
+/// it asked for codings, and silence on identity is no preference for it.
+#[must_use]
+pub fn choose(
+    config: &CompressionConfig,
+    quality: &dyn Fn(&str) -> u16,
+    identity: u16,
+) -> Option<Coding> {
+    let mut best: Option<(u16, Coding)> = None;
+    for &coding in &config.codings {
+        let quality = quality(coding.token());
+        if quality > best.map_or(0, |(highest, _)| highest) {
+            best = Some((quality, coding));
+        }
+    }
+    let (highest, coding) = best?;
+    let named_identity = quality("identity").min(identity);
+    (highest >= named_identity).then_some(coding)
+}
+
+/// A 206 is a part of something that has a coding already; the others have no body.
+fn has_whole_body(status: StatusCode) -> bool {
+    !status.is_informational()
+        && !matches!(
+            status,
+            StatusCode::NO_CONTENT
+                | StatusCode::RESET_CONTENT
+                | StatusCode::PARTIAL_CONTENT
+                | StatusCode::NOT_MODIFIED
+        )
+}
+
+fn any_type_matches(patterns: &[String], content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    patterns
+        .iter()
+        .any(|pattern| match pattern.strip_suffix('*') {
+            Some(start) => essence
+                .get(..start.len())
+                .is_some_and(|head| head.eq_ignore_ascii_case(start)),
+            None => essence.eq_ignore_ascii_case(pattern),
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    #[track_caller]
+    fn check_eligible(status: u16, fields: &[(&str, &str)], length: Option<u64>, expect: bool) {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(
+                HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                HeaderValue::from_str(value).unwrap(),
+            );
+        }
+        let config = CompressionConfig::default();
+        let status = StatusCode::from_u16(status).unwrap();
+        assert_eq!(eligible(&config, status, &headers, length), expect);
+    }
+
+    const HTML: (&str, &str) = ("content-type", "text/html; charset=utf-8");
+
+    #[test]
+    fn text_of_a_sensible_size_is_coded() {
+        check_eligible(200, &[HTML], Some(1000), true);
+        check_eligible(200, &[HTML], None, true);
+        check_eligible(404, &[HTML], Some(1000), true);
+        check_eligible(200, &[("content-type", "TEXT/CSS")], Some(1000), true);
+        check_eligible(200, &[("content-type", "image/svg+xml")], Some(1000), true);
+    }
+
+    #[test]
+    fn other_things_are_left_alone() {
+        check_eligible(200, &[], Some(1000), false);
+        check_eligible(200, &[("content-type", "image/png")], Some(1000), false);
+        check_eligible(200, &[("content-type", "tex")], Some(1000), false);
+        check_eligible(200, &[("content-type", "te\u{e9}t")], Some(1000), false);
+        check_eligible(200, &[HTML], Some(255), false);
+        check_eligible(200, &[HTML], Some((16 << 20) + 1), false);
+        check_eligible(206, &[HTML], Some(1000), false);
+        check_eligible(204, &[HTML], None, false);
+        check_eligible(304, &[HTML], None, false);
+        check_eligible(200, &[HTML, ("content-encoding", "br")], Some(1000), false);
+        check_eligible(200, &[HTML, ("content-encoding", "identity")], None, true);
+        check_eligible(200, &[HTML, ("content-range", "bytes 0-1/2")], None, false);
+        check_eligible(
+            200,
+            &[
+                HTML,
+                ("cache-control", "public"),
+                ("cache-control", "max-age=1, No-Transform"),
+            ],
+            Some(1000),
+            false,
+        );
+        check_eligible(
+            200,
+            &[HTML, ("content-digest", "sha-256=:AA==:")],
+            None,
+            false,
+        );
+    }
+
+    #[track_caller]
+    fn check_choice(qualities: &[(&str, u16)], identity: u16, expect: Option<Coding>) {
+        let quality = |name: &str| {
+            qualities
+                .iter()
+                .find(|(named, _)| *named == name)
+                .map_or(0, |(_, quality)| *quality)
+        };
+        let config = CompressionConfig::default();
+        assert_eq!(choose(&config, &quality, identity), expect);
+    }
+
+    #[test]
+    fn the_highest_quality_wins_then_our_order() {
+        let all = [("gzip", 1000), ("br", 1000), ("zstd", 1000)];
+        check_choice(&all, 1000, Some(Coding::Zstd));
+        check_choice(&[("gzip", 1000), ("br", 1000)], 1000, Some(Coding::Brotli));
+        check_choice(&[("gzip", 900), ("br", 800)], 1000, Some(Coding::Gzip));
+        check_choice(&[("gzip", 1)], 1000, Some(Coding::Gzip));
+        check_choice(&[("gzip", 0)], 1000, None);
+        check_choice(&[], 1000, None);
+        check_choice(&[("deflate", 1000)], 0, None);
+    }
+
+    #[test]
+    fn identity_wins_only_when_named_higher() {
+        check_choice(&[("gzip", 500), ("identity", 1000)], 1000, None);
+        check_choice(&[("gzip", 500), ("identity", 500)], 500, Some(Coding::Gzip));
+        check_choice(&[("gzip", 500)], 0, Some(Coding::Gzip));
+    }
+
+    #[test]
+    fn tokens_are_read_back() {
+        for coding in [Coding::Zstd, Coding::Brotli, Coding::Gzip] {
+            assert_eq!(Coding::of_token(coding.token()), Some(coding));
+        }
+        assert_eq!(Coding::of_token("X-GZip"), Some(Coding::Gzip));
+        assert_eq!(Coding::of_token("deflate"), None);
+    }
+}

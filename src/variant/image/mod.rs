@@ -1,0 +1,24 @@
+//! Pictures: what a URL wishes, the recipe that a client's `Accept` makes of it, and the pool that cooks.
+
+mod colour;
+mod cook;
+mod decode;
+mod encode;
+mod error;
+mod headers;
+mod orientation;
+mod pool;
+mod raster;
+mod recipe;
+mod resize;
+mod sniff;
+#[cfg(test)]
+mod testing;
+mod wish;
+
+pub use self::error::{ImageError, ParameterError};
+pub use self::headers::applies;
+pub use self::pool::{ImagePool, ImageStats};
+pub use self::recipe::{Picture, Recipe, recipe};
+pub use self::sniff::SourceFormat;
+pub use self::wish::{Fit, Wish, WishedFormat, wish_of};
