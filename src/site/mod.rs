@@ -1,5 +1,7 @@
 //! All checked settings of one site, and the table that finds a site by the request's host.
 
 mod settings;
+mod table;
 
 pub use self::settings::{CacheStatusDetail, Cors, Diagnostics, HeaderRules, HostPattern, Site};
+pub use self::table::{SiteError, Table};
