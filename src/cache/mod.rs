@@ -1,1 +1,29 @@
-//! What becomes of a response between origin, tiers and readers: lookup, flights, install, purge.
+//! What becomes of a response between origin, tiers and readers: lookup, flights, install, variants and
+//! purge. `lookup` says what is stored, `fill` pulls it, `refresh` validates behind a stale answer,
+//! `derive` makes another form of it.
+
+mod ask;
+mod config;
+mod derive;
+mod engine;
+mod error;
+mod fill;
+mod flight;
+mod install;
+mod lookup;
+mod marks;
+mod purge;
+mod reader;
+mod served;
+mod zone;
+
+pub use self::ask::Ask;
+pub use self::config::FillConfig;
+pub use self::derive::{Derived, Form};
+pub use self::engine::Cache;
+pub use self::error::FillError;
+pub use self::lookup::{Forwarding, Lookup, Stored};
+pub use self::purge::Target;
+pub use self::reader::Reader;
+pub use self::served::{Served, Story};
+pub use self::zone::Zone;

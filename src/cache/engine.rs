@@ -1,0 +1,90 @@
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+
+use crate::clock::SharedClock;
+use crate::store::{MemoryConfig, Store};
+use crate::variant::{CompressionWorkers, ImagePool, ImageWorkers};
+
+use super::FillConfig;
+use super::flight::Flights;
+use super::marks::Marks;
+
+/// The cache: what all sites share.
+pub struct Cache {
+    pub(super) store: Arc<Store>,
+    pub(super) clock: SharedClock,
+    /// The runtime of fills, disk and background work.
+    pub(super) fills: Handle,
+    pub(super) images: Arc<ImagePool>,
+    pub(super) images_max_source: u64,
+    pub(super) config: FillConfig,
+    memory_object_max: u64,
+    pub(super) flights: Arc<Flights>,
+    pub(super) marks: Marks,
+    pub(super) under_way: Arc<Semaphore>,
+    /// Steps of compression at one time; each is a few milliseconds of one core.
+    pub(super) encoding: Arc<Semaphore>,
+    /// Compressions under way, running or waiting for a step.
+    pub(super) encodings: Arc<Semaphore>,
+}
+
+impl Cache {
+    /// A cache over `store` whose fills run on `fills`.
+    #[must_use]
+    pub fn new(
+        store: Arc<Store>,
+        clock: SharedClock,
+        fills: Handle,
+        images: (Arc<ImagePool>, &ImageWorkers),
+        config: FillConfig,
+        memory: &MemoryConfig,
+        workers: CompressionWorkers,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            store,
+            clock,
+            fills,
+            images: images.0,
+            images_max_source: images.1.max_source_bytes,
+            config,
+            memory_object_max: memory.max_object_bytes,
+            flights: Arc::default(),
+            marks: Marks::default(),
+            under_way: Arc::new(Semaphore::new(config.in_flight.min(Semaphore::MAX_PERMITS))),
+            encoding: Arc::new(Semaphore::new(workers.threads.max(1))),
+            encodings: Arc::new(Semaphore::new(
+                workers.queue.clamp(1, Semaphore::MAX_PERMITS),
+            )),
+        })
+    }
+
+    /// The tiers.
+    #[must_use]
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// Wall time, as the cache sees it.
+    #[must_use]
+    pub fn clock(&self) -> &SharedClock {
+        &self.clock
+    }
+
+    /// Whether a body of this length goes into memory.
+    pub(super) fn fits_memory(&self, body_bytes: u64) -> bool {
+        body_bytes <= self.memory_object_max
+    }
+
+    /// Whether any tier takes a body of this length.
+    pub(super) fn keeps(&self, body_bytes: u64) -> bool {
+        self.fits_memory(body_bytes) || self.store.has_disk()
+    }
+
+    /// Fills and encodings under way.
+    #[must_use]
+    pub fn flights_under_way(&self) -> usize {
+        self.flights.count()
+    }
+}

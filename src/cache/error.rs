@@ -1,0 +1,87 @@
+use std::sync::Arc;
+
+use http::StatusCode;
+
+use crate::origin::OriginError;
+
+/// Why a request got no object. Shared by all who waited for it.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum FillError {
+    /// The origin gave no answer, or not a whole one.
+    #[error("{0}")]
+    Origin(Arc<OriginError>),
+    /// The origin answered with a server error while a stale object can still be served.
+    #[error("the origin answered {0}")]
+    Status(StatusCode),
+    /// The origin answered 304 without a condition, or 206 without a range.
+    #[error("the origin answered {0}, which was not asked for")]
+    Unasked(StatusCode),
+    /// The fill has as many readers as it may have.
+    #[error("too many requests wait for this object")]
+    TooManyWaiters,
+    /// As many fills are running as may run.
+    #[error("too many requests are on their way to origins")]
+    Overloaded,
+    /// A part of a stored object is gone and could not be fetched again.
+    #[error("a part of the stored object is missing and could not be fetched again")]
+    Hole,
+    /// The reader was so slow that the fill went on without it.
+    #[error("the reader fell behind the fill")]
+    FellBehind,
+    /// Nobody wanted the rest.
+    #[error("the fill was given up because nobody read it")]
+    Abandoned,
+    /// Making another form of the object failed midway.
+    #[error("encoding failed: {0}")]
+    Encoding(Arc<std::io::Error>),
+}
+
+impl FillError {
+    /// What the client is told when nothing has been sent yet.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Origin(error) => error.status(),
+            Self::Status(status) => *status,
+            Self::Unasked(_) | Self::Hole | Self::FellBehind | Self::Abandoned => {
+                StatusCode::BAD_GATEWAY
+            }
+            Self::TooManyWaiters | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Encoding(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// The error token of RFC 9209 §2.3.
+    #[must_use]
+    pub fn proxy_status(&self) -> &'static str {
+        match self {
+            Self::Origin(error) => error.proxy_status(),
+            Self::Status(_) | Self::Unasked(_) => "http_protocol_error",
+            Self::TooManyWaiters | Self::Overloaded => "connection_limit_reached",
+            Self::Hole | Self::Abandoned | Self::FellBehind => "http_response_incomplete",
+            Self::Encoding(_) => "proxy_internal_error",
+        }
+    }
+
+    /// A closed label for logs and metrics.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Origin(error) => error.kind(),
+            Self::Status(_) => "status",
+            Self::Unasked(_) => "unasked",
+            Self::TooManyWaiters => "waiters",
+            Self::Overloaded => "overloaded",
+            Self::Hole => "hole",
+            Self::FellBehind => "fell-behind",
+            Self::Abandoned => "abandoned",
+            Self::Encoding(_) => "encoding",
+        }
+    }
+}
+
+impl From<OriginError> for FillError {
+    fn from(error: OriginError) -> Self {
+        Self::Origin(Arc::new(error))
+    }
+}

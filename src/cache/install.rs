@@ -1,0 +1,232 @@
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::store::{
+    Body, CHUNK_BYTES, Dressed, Entry, EntryKey, Object, Part, Placement, VaryIndex,
+};
+use crate::variant;
+
+use super::fill::chunk_buffer;
+use super::flight::VaryTrait;
+use super::lookup::head_key;
+use super::{Ask, Cache, Zone};
+
+/// An immutable version: 128 random bits (a counter lost by a crash would be used again, and old chunks
+/// would match).
+pub(super) fn new_version() -> u128 {
+    let mut bytes = [0_u8; 16];
+    // Without the system's random numbers TLS could not work either; a clash is then still unlikely, as the
+    // address of the buffer and the bytes left in it differ.
+    if getrandom::fill(&mut bytes).is_err() {
+        tracing::error!("the system gives no random numbers");
+    }
+    u128::from_le_bytes(bytes)
+}
+
+impl Cache {
+    /// Puts an object's head where look-ups find it, unless a newer one is there.
+    pub(super) async fn install(
+        &self,
+        ask: &Ask,
+        id: u128,
+        object: Arc<Object>,
+        vary: Option<&VaryTrait>,
+    ) {
+        if let Some(vary) = vary {
+            self.index_variant(ask, id, vary).await;
+        }
+        if let Some(Entry::Object(present)) = self.store.memory(&head_key(id))
+            && is_newer(&present, &object)
+        {
+            return;
+        }
+        let placement = match &object.body {
+            Body::Inline(bytes) => self.placement(bytes.len() as u64),
+            Body::Chunked { .. } => Placement::MemoryAndDisk,
+        };
+        self.store
+            .insert(head_key(id), Entry::Object(object), placement)
+            .await;
+    }
+
+    /// Notes at the URL's own place by which fields it varies, and where this variant is.
+    async fn index_variant(&self, ask: &Ask, id: u128, vary: &VaryTrait) {
+        let mut variants = match self.store.load(&head_key(ask.id)).await {
+            Some((Entry::Vary(index), _))
+                if *index.key == *ask.key && index.fields == vary.fields =>
+            {
+                if index.variants.iter().any(|(_, known)| *known == id) {
+                    return;
+                }
+                index.variants.clone()
+            }
+            _ => Vec::new(),
+        };
+        variants.push((vary.secondary.clone(), id));
+        let over = variants
+            .len()
+            .saturating_sub(ask.zone.policy.max_variants.max(1));
+        for (_, dropped) in variants.drain(..over) {
+            self.store.remove(&head_key(dropped));
+        }
+        let index = VaryIndex {
+            key: ask.key.as_str().into(),
+            fields: vary.fields.clone(),
+            variants,
+        };
+        let entry = Entry::Vary(Arc::new(index));
+        self.store
+            .insert(head_key(ask.id), entry, Placement::MemoryAndDisk)
+            .await;
+    }
+
+    pub(super) fn placement(&self, body_bytes: u64) -> Placement {
+        if self.fits_memory(body_bytes) {
+            Placement::MemoryAndDisk
+        } else {
+            Placement::DiskPreferred
+        }
+    }
+}
+
+/// An older fetch never replaces a newer one.
+fn is_newer(present: &Object, coming: &Object) -> bool {
+    let rank = |object: &Object| (object.checked_seq, object.freshness.received_at);
+    *present.key == *coming.key && rank(present) > rank(coming)
+}
+
+/// The same object with its body in place.
+pub(super) fn with_body(object: &Object, body: Body) -> Object {
+    Object {
+        key: object.key.clone(),
+        site: object.site.clone(),
+        url: object.url,
+        path: object.path.clone(),
+        version: object.version,
+        status: object.status,
+        headers: object.headers.clone(),
+        freshness: object.freshness,
+        body,
+        tags: object.tags.clone(),
+        body_seq: object.body_seq,
+        checked_seq: object.checked_seq,
+        detail: object.detail.clone(),
+        cleared_epoch: AtomicU64::new(0),
+        dressed: Dressed::default(),
+    }
+}
+
+/// Puts a growing body into the tiers, chunk by chunk.
+pub(super) struct Keeping {
+    cache: Arc<Cache>,
+    object: Arc<Object>,
+    /// Whether a small body is kept beside its head instead of in it, because other forms of it are
+    /// expected and their hits need the head alone.
+    apart: bool,
+    max_bytes: u64,
+    length: Option<u64>,
+    buffer: BytesMut,
+    chunks: u32,
+}
+
+impl Keeping {
+    pub(super) fn new(
+        cache: Arc<Cache>,
+        ask: &Ask,
+        object: Arc<Object>,
+        length: Option<u64>,
+    ) -> Self {
+        Self {
+            apart: has_other_forms(&ask.zone, &object, length),
+            max_bytes: ask.zone.policy.max_object_bytes,
+            buffer: chunk_buffer(length),
+            cache,
+            object,
+            length,
+            chunks: 0,
+        }
+    }
+
+    pub(super) fn of_derived(cache: Arc<Cache>, object: Arc<Object>, max_bytes: u64) -> Self {
+        Self {
+            apart: false,
+            max_bytes,
+            buffer: BytesMut::new(),
+            length: None,
+            cache,
+            object,
+            chunks: 0,
+        }
+    }
+
+    /// Takes the next bytes. Gives the offset up to which they are in a tier; `None` when the body has
+    /// grown too large to keep, or no tier took a piece of it.
+    pub(super) async fn add(&mut self, mut bytes: &[u8]) -> Option<u64> {
+        while !bytes.is_empty() {
+            let room = CHUNK_BYTES - self.buffer.len();
+            let (now, later) = bytes.split_at(room.min(bytes.len()));
+            self.buffer.extend_from_slice(now);
+            bytes = later;
+            let grown = self.kept() + self.buffer.len() as u64;
+            if grown > self.max_bytes || !self.cache.keeps(grown) {
+                return None;
+            }
+            // The last chunk of a body that fits one entry is kept back: it may go into the head.
+            let full = self.buffer.len() == CHUNK_BYTES && (self.chunks > 0 || !bytes.is_empty());
+            if full && !self.flush().await {
+                return None;
+            }
+        }
+        Some(self.kept())
+    }
+
+    /// Puts the rest away and gives the finished object, to be installed; `None` when no tier took the rest.
+    pub(super) async fn finish(mut self) -> Option<Arc<Object>> {
+        let length = self.kept() + self.buffer.len() as u64;
+        let body = if self.chunks == 0 && !self.apart {
+            Body::Inline(std::mem::take(&mut self.buffer).freeze())
+        } else {
+            if !self.buffer.is_empty() && !self.flush().await {
+                return None;
+            }
+            Body::Chunked { length }
+        };
+        Some(Arc::new(with_body(&self.object, body)))
+    }
+
+    fn kept(&self) -> u64 {
+        u64::from(self.chunks) * CHUNK_BYTES as u64
+    }
+
+    /// Whether a tier took the chunk.
+    async fn flush(&mut self) -> bool {
+        let next = chunk_buffer(self.rest());
+        let chunk = Bytes::from(std::mem::replace(&mut self.buffer, next));
+        let key = EntryKey {
+            id: self.object.version,
+            part: Part::Chunk(self.chunks),
+        };
+        let placement = self
+            .cache
+            .placement(self.length.unwrap_or_else(|| self.kept()));
+        let kept = self
+            .cache
+            .store
+            .insert(key, Entry::Chunk(chunk), placement)
+            .await;
+        self.chunks += 1;
+        kept.memory || kept.disk
+    }
+
+    fn rest(&self) -> Option<u64> {
+        let next = self.kept() + CHUNK_BYTES as u64;
+        self.length.map(|length| length.saturating_sub(next))
+    }
+}
+
+fn has_other_forms(zone: &Zone, object: &Object, length: Option<u64>) -> bool {
+    variant::eligible(&zone.compression, object.status, &object.headers, length)
+        || variant::applies(&zone.images, object.status, &object.headers)
+}

@@ -1,0 +1,294 @@
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName};
+
+use crate::policy::{self, Reuse};
+use crate::semantics::status_fields::Forward;
+use crate::store::{Body, CHUNK_BYTES, Entry, EntryKey, Object, Part, Purged, Tier};
+
+use super::marks::Mark;
+use super::reader::Refetch;
+use super::{Ask, Cache, Served, Story};
+
+/// An object and the tier it came from.
+#[derive(Clone)]
+pub struct Stored {
+    /// The object.
+    pub object: Arc<Object>,
+    /// Where it was.
+    pub tier: Tier,
+    /// Where its head is kept.
+    pub(super) id: u128,
+    /// The varying fields that are known of its URL.
+    pub(super) fields: Vec<HeaderName>,
+}
+
+/// What is stored for an [`Ask`], and what may be done with it now.
+pub enum Lookup {
+    /// Fresh.
+    Hit(Stored),
+    /// Stale, but may be served while it is validated behind the answer (RFC 5861 §3).
+    HitAndRefresh(Stored, Forwarding),
+    /// The origin must be asked.
+    Forward(Forwarding),
+}
+
+/// What a request that goes forward takes along.
+pub struct Forwarding {
+    /// The reason, as RFC 9211 names it.
+    pub why: Forward,
+    /// A stale object that can be validated, or served when the origin fails.
+    pub candidate: Option<Stored>,
+    /// Where the answer belongs.
+    pub(super) id: u128,
+    /// The varying fields that are known of this URL.
+    pub(super) fields: Vec<HeaderName>,
+    /// Whether the candidate was purged softly.
+    pub(super) soft_purged: bool,
+}
+
+/// Where an ask's object is, or would be.
+struct Located {
+    id: u128,
+    fields: Vec<HeaderName>,
+    found: Option<Stored>,
+}
+
+impl Cache {
+    /// What is stored for `ask`. Memory is looked at without waiting; disk only if memory has nothing.
+    pub async fn lookup(&self, ask: &Ask) -> Lookup {
+        let located = match self.locate_in_memory(ask) {
+            Some(located) => located,
+            None => Box::pin(self.locate(ask)).await,
+        };
+        match self.judge(ask, located) {
+            Lookup::Hit(stored)
+                if !self.body_is_at_hand(&stored.object)
+                    && !Box::pin(self.has_body(&stored.object)).await =>
+            {
+                Lookup::Forward(Forwarding {
+                    why: Forward::Miss,
+                    candidate: None,
+                    id: stored.id,
+                    fields: stored.fields,
+                    soft_purged: false,
+                })
+            }
+            found => found,
+        }
+    }
+
+    /// A fresh object for `ask` that memory has now.
+    pub(super) fn just_installed(&self, ask: &Ask) -> Option<Stored> {
+        let located = self.locate_in_memory(ask)?;
+        match self.judge(ask, located) {
+            Lookup::Hit(stored) if self.body_may_be_there(&stored.object) => Some(stored),
+            _ => None,
+        }
+    }
+
+    /// Whether the body begins in the head or, as far as can be told without waiting, in a tier.
+    fn body_may_be_there(&self, object: &Object) -> bool {
+        match object.body {
+            Body::Inline(_) | Body::Chunked { length: 0 } => true,
+            Body::Chunked { .. } => self.store.may_contain(&EntryKey::chunk(object.version, 0)),
+        }
+    }
+
+    /// Whether the body begins in the head or in memory.
+    pub(super) fn body_is_at_hand(&self, object: &Object) -> bool {
+        match object.body {
+            Body::Inline(_) | Body::Chunked { length: 0 } => true,
+            Body::Chunked { .. } => self
+                .store
+                .memory(&EntryKey::chunk(object.version, 0))
+                .is_some(),
+        }
+    }
+
+    /// Whether the body of a stored object begins in a tier. Tiers are lossy: a head whose bytes are gone is
+    /// a miss, not a broken answer.
+    pub(super) async fn has_body(&self, object: &Object) -> bool {
+        match object.body {
+            Body::Inline(_) | Body::Chunked { length: 0 } => true,
+            Body::Chunked { .. } => {
+                let first = EntryKey {
+                    id: object.version,
+                    part: Part::Chunk(0),
+                };
+                self.store.memory(&first).is_some() || self.store.load(&first).await.is_some()
+            }
+        }
+    }
+
+    /// Why the last answer for `ask` was not stored, if that is still remembered.
+    #[must_use]
+    pub fn remembered(&self, ask: &Ask) -> Option<&'static str> {
+        match self.marks.of(ask.id, self.clock.uptime())? {
+            Mark::Uncacheable(reason) => Some(reason),
+            Mark::Failing => Some("the origin failed on it a moment ago"),
+            Mark::Declined(reason) => Some(reason),
+        }
+    }
+
+    /// A stored object as an answer to `ask`, fresh or stale.
+    #[must_use]
+    pub fn serve(&self, ask: &Arc<Ask>, stored: Stored) -> Served {
+        let story = Story::hit(stored.tier);
+        // Only a body of several chunks can have a hole that is worth mending.
+        let large = stored.object.body.length() > CHUNK_BYTES as u64;
+        let refetch = if large {
+            Refetch::of(ask, &stored.object, ask.varied(&stored.fields))
+        } else {
+            None
+        };
+        Served::stored(stored, story, refetch)
+    }
+
+    fn judge(&self, ask: &Ask, located: Located) -> Lookup {
+        let Located { id, fields, found } = located;
+        let forwarding = |why, candidate, soft_purged| Forwarding {
+            why,
+            candidate,
+            id,
+            fields,
+            soft_purged,
+        };
+        let Some(stored) = found else {
+            let why = if forwarding_is_varied(&id, ask) {
+                Forward::VaryMiss
+            } else {
+                Forward::UriMiss
+            };
+            return Lookup::Forward(forwarding(why, None, false));
+        };
+        let soft_purged = match self.store.clocks().check(&ask.zone.clock, &stored.object) {
+            Purged::Hard => return Lookup::Forward(forwarding(Forward::Miss, None, false)),
+            Purged::Soft => true,
+            Purged::No => false,
+        };
+        let now = self.clock.now();
+        match policy::reuse(
+            &ask.zone.policy,
+            &ask.headers,
+            &stored.object.freshness,
+            soft_purged,
+            now,
+        ) {
+            Reuse::Fresh => Lookup::Hit(stored),
+            Reuse::StaleWhileRevalidate => {
+                let again = forwarding(Forward::Stale, Some(stored.clone()), soft_purged);
+                Lookup::HitAndRefresh(stored, again)
+            }
+            Reuse::Validate => {
+                let why = if stored.object.freshness.ttl(now) > 0 && !soft_purged {
+                    Forward::Request
+                } else {
+                    Forward::Stale
+                };
+                Lookup::Forward(forwarding(why, Some(stored), soft_purged))
+            }
+        }
+    }
+
+    /// `None` when memory alone cannot tell.
+    fn locate_in_memory(&self, ask: &Ask) -> Option<Located> {
+        match self.store.memory(&head_key(ask.id))? {
+            Entry::Object(object) if *object.key == *ask.key => Some(Located {
+                id: ask.id,
+                fields: Vec::new(),
+                found: Some(Stored {
+                    object,
+                    tier: Tier::Memory,
+                    id: ask.id,
+                    fields: Vec::new(),
+                }),
+            }),
+            Entry::Vary(index) if *index.key == *ask.key => {
+                let id = self.varied_id(ask, &index.fields);
+                match self.store.memory(&head_key(id))? {
+                    Entry::Object(object) if *object.key == *ask.key => Some(Located {
+                        id,
+                        fields: index.fields.clone(),
+                        found: Some(Stored {
+                            object,
+                            tier: Tier::Memory,
+                            id,
+                            fields: index.fields.clone(),
+                        }),
+                    }),
+                    _ => None,
+                }
+            }
+            _ => None,
+        }
+    }
+
+    async fn locate(&self, ask: &Ask) -> Located {
+        let nothing = |id, fields| Located {
+            id,
+            fields,
+            found: None,
+        };
+        match self.store.load(&head_key(ask.id)).await {
+            Some((Entry::Object(object), tier)) if *object.key == *ask.key => Located {
+                id: ask.id,
+                fields: Vec::new(),
+                found: Some(Stored {
+                    object,
+                    tier,
+                    id: ask.id,
+                    fields: Vec::new(),
+                }),
+            },
+            Some((Entry::Vary(index), _)) if *index.key == *ask.key => {
+                let id = self.varied_id(ask, &index.fields);
+                let found = match self.store.load(&head_key(id)).await {
+                    Some((Entry::Object(object), tier)) if *object.key == *ask.key => {
+                        Some(Stored {
+                            object,
+                            tier,
+                            id,
+                            fields: index.fields.clone(),
+                        })
+                    }
+                    _ => None,
+                };
+                Located {
+                    id,
+                    fields: index.fields.clone(),
+                    found,
+                }
+            }
+            _ => nothing(ask.id, Vec::new()),
+        }
+    }
+
+    /// Where the variant that answers `ask` is kept.
+    pub(super) fn varied_id(&self, ask: &Ask, fields: &[HeaderName]) -> u128 {
+        let secondary = policy::secondary_key(fields, &ask.headers, &ask.zone.policy.vary);
+        self.secondary_id(ask, &secondary)
+    }
+
+    pub(super) fn secondary_id(&self, ask: &Ask, secondary: &str) -> u128 {
+        self.store
+            .hash(&[ask.key.as_bytes(), b"vary", secondary.as_bytes()])
+    }
+
+    /// As `secondary_key`, of what the origin was really sent.
+    pub(super) fn sent_secondary(ask: &Ask, fields: &[HeaderName], sent: &HeaderMap) -> String {
+        policy::secondary_key(fields, sent, &ask.zone.policy.vary)
+    }
+}
+
+/// A variant's place differs from the URL's.
+fn forwarding_is_varied(id: &u128, ask: &Ask) -> bool {
+    *id != ask.id
+}
+
+pub(super) const fn head_key(id: u128) -> EntryKey {
+    EntryKey {
+        id,
+        part: Part::Head,
+    }
+}

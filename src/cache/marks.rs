@@ -1,0 +1,102 @@
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+/// Marks kept at one time; the oldest goes first.
+const MARKS_MAX: usize = 65_536;
+
+/// A short memory of what became of a key, bounded in number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mark {
+    /// Its last answer could not be stored, for this reason: nobody needs to wait for the next one.
+    Uncacheable(&'static str),
+    /// The origin failed on it: stale answers are given at once.
+    Failing,
+    /// This form of it is not worth having, or cannot be made.
+    Declined(&'static str),
+}
+
+#[derive(Default)]
+struct Kept {
+    marks: HashMap<u128, (Mark, Duration)>,
+    order: VecDeque<u128>,
+}
+
+/// The marks of all keys.
+#[derive(Default)]
+pub(super) struct Marks {
+    kept: Mutex<Kept>,
+}
+
+impl Marks {
+    /// Remembers `mark` for `id` until `until` (uptime).
+    pub(super) fn set(&self, id: u128, mark: Mark, until: Duration) {
+        let mut kept = self.kept.lock();
+        if kept.marks.insert(id, (mark, until)).is_none() {
+            kept.order.push_back(id);
+        }
+        while kept.order.len() > MARKS_MAX {
+            if let Some(oldest) = kept.order.pop_front() {
+                kept.marks.remove(&oldest);
+            }
+        }
+    }
+
+    /// What is remembered of `id` at `uptime`.
+    pub(super) fn of(&self, id: u128, uptime: Duration) -> Option<Mark> {
+        let kept = self.kept.lock();
+        kept.marks
+            .get(&id)
+            .filter(|(_, until)| *until > uptime)
+            .map(|(mark, _)| *mark)
+    }
+
+    /// Forgets a mark that no longer holds; its place in the order is left to age out.
+    pub(super) fn clear(&self, id: u128) {
+        let mut kept = self.kept.lock();
+        if let Some(mark) = kept.marks.get_mut(&id) {
+            mark.1 = Duration::ZERO;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_holds_until_its_time_and_no_longer() {
+        let marks = Marks::default();
+        marks.set(7, Mark::Uncacheable("no-store"), Duration::from_secs(10));
+        assert_eq!(
+            marks.of(7, Duration::from_secs(9)),
+            Some(Mark::Uncacheable("no-store"))
+        );
+        assert_eq!(marks.of(7, Duration::from_secs(10)), None);
+        assert_eq!(marks.of(8, Duration::ZERO), None);
+    }
+
+    #[test]
+    fn a_cleared_mark_is_gone_and_can_come_back() {
+        let marks = Marks::default();
+        marks.set(7, Mark::Failing, Duration::from_secs(10));
+        marks.clear(7);
+        assert_eq!(marks.of(7, Duration::ZERO), None);
+        marks.set(7, Mark::Failing, Duration::from_secs(10));
+        assert_eq!(marks.of(7, Duration::ZERO), Some(Mark::Failing));
+    }
+
+    #[test]
+    fn the_oldest_mark_goes_first() {
+        let marks = Marks::default();
+        for id in 0..=MARKS_MAX as u128 {
+            marks.set(id, Mark::Uncacheable("no-store"), Duration::from_secs(10));
+        }
+        assert_eq!(marks.of(0, Duration::ZERO), None);
+        assert_eq!(
+            marks.of(1, Duration::ZERO),
+            Some(Mark::Uncacheable("no-store"))
+        );
+    }
+}

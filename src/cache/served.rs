@@ -1,0 +1,154 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::StatusCode;
+
+use crate::semantics::status_fields::Forward;
+use crate::store::{Body, CHUNK_BYTES, Entry, EntryKey, Object, Part, Tier};
+
+use super::flight::{HeadBody, Seat};
+use super::reader::{Refetch, Tiers};
+use super::{Reader, Stored};
+
+/// An answer to an [`super::Ask`]: a stored object, or one that is still growing.
+pub struct Served {
+    /// Status, fields, freshness and version.
+    pub object: Arc<Object>,
+    /// The body's length; `None` while a growing body's is unknown.
+    pub length: Option<u64>,
+    /// Where it came from and why.
+    pub story: Story,
+    pub(super) from: From,
+    pub(super) refetch: Option<Arc<Refetch>>,
+    /// Where the head is kept, to be dropped when the body turns out to have a hole.
+    pub(super) head: Option<u128>,
+}
+
+/// Where the bytes of a [`Served`] come from.
+pub(super) enum From {
+    /// The tiers.
+    Tiers,
+    /// A running fill.
+    Flight(Seat),
+}
+
+/// Where an answer came from and why: what `Cache-Status` tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Story {
+    /// `None` is a hit.
+    pub forward: Option<Forward>,
+    /// The tier of a hit.
+    pub tier: Option<Tier>,
+    /// The origin's status when the request went forward.
+    pub forward_status: Option<StatusCode>,
+    /// Whether the answer went into the tiers.
+    pub stored: bool,
+    /// Whether another request's fill served it.
+    pub collapsed: bool,
+    /// A closed reason, for example why it was not stored.
+    pub reason: Option<&'static str>,
+}
+
+impl Story {
+    /// A hit from `tier`.
+    #[must_use]
+    pub fn hit(tier: Tier) -> Self {
+        Self {
+            forward: None,
+            tier: Some(tier),
+            forward_status: None,
+            stored: false,
+            collapsed: false,
+            reason: None,
+        }
+    }
+}
+
+impl Served {
+    pub(super) fn stored(found: Stored, story: Story, refetch: Option<Arc<Refetch>>) -> Self {
+        Self {
+            length: Some(found.object.body.length()),
+            object: found.object,
+            story,
+            from: From::Tiers,
+            refetch,
+            head: Some(found.id),
+        }
+    }
+
+    /// A stored made form.
+    pub(super) fn made(object: Arc<Object>, story: Story, id: u128) -> Self {
+        Self {
+            length: Some(object.body.length()),
+            object,
+            story,
+            from: From::Tiers,
+            refetch: None,
+            head: Some(id),
+        }
+    }
+
+    pub(super) fn in_flight(
+        seat: Seat,
+        head: &super::flight::Head,
+        story: Story,
+        refetch: Option<Arc<Refetch>>,
+    ) -> Self {
+        let from = match head.body {
+            HeadBody::Growing => From::Flight(seat),
+            HeadBody::Stored => From::Tiers,
+        };
+        Self {
+            object: Arc::clone(&head.object),
+            length: head.length,
+            story,
+            from,
+            refetch,
+            head: None,
+        }
+    }
+
+    /// The whole body, if it is at hand without waiting.
+    #[must_use]
+    pub fn whole(&self, cache: &super::Cache) -> Option<Bytes> {
+        match (&self.from, &self.object.body) {
+            (From::Flight(_), _) => None,
+            (From::Tiers, Body::Inline(bytes)) => Some(bytes.clone()),
+            (From::Tiers, Body::Chunked { length }) if *length <= CHUNK_BYTES as u64 => {
+                let key = EntryKey {
+                    id: self.object.version,
+                    part: Part::Chunk(0),
+                };
+                match cache.store.memory(&key) {
+                    Some(Entry::Chunk(bytes)) if bytes.len() as u64 == *length => Some(bytes),
+                    _ => None,
+                }
+            }
+            (From::Tiers, Body::Chunked { .. }) => None,
+        }
+    }
+
+    /// Whether the body is still growing.
+    #[must_use]
+    pub fn is_growing(&self) -> bool {
+        matches!(self.from, From::Flight(_))
+    }
+
+    /// The bytes from `start` to `end` (exclusive; `None` is all that comes).
+    #[must_use]
+    pub fn into_reader(self, cache: &super::Cache, start: u64, end: Option<u64>) -> Reader {
+        let end = end.or(self.length);
+        let seat = match self.from {
+            From::Tiers => None,
+            From::Flight(seat) => Some(seat),
+        };
+        let tiers = Tiers {
+            store: Arc::clone(&cache.store),
+            fills: cache.fills.clone(),
+            refetch: self.refetch,
+            head: self.head,
+            placement: cache.placement(self.length.unwrap_or(u64::MAX)),
+        };
+        Reader::new(self.object, seat, tiers, start, end)
+    }
+}
