@@ -1,5 +1,20 @@
-//! One request's way through the node, from its head to its answer.
+//! One request's way through the node, from its head to its answer. Start at [`Pipeline::answer`].
 
+mod answer;
+mod body;
 mod config;
+mod cors;
+mod deliver;
+mod explain;
+mod form;
+mod refuse;
+mod request;
+mod routes;
 
+pub use self::answer::{Client, Pipeline};
+pub use self::body::Body;
 pub use self::config::RequestLimits;
+pub use self::explain::{Explanation, StoredObject};
+pub use self::refuse::Refusal;
+pub use self::request::{Checked, RequestError, check};
+pub use self::routes::{Routes, SiteState};

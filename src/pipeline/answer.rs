@@ -1,0 +1,403 @@
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use http::header::{AUTHORIZATION, HOST, REFERER, USER_AGENT};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, Method, Response, StatusCode, Version};
+
+use crate::cache::{Ask, Cache, Lookup, Served, Story};
+use crate::clock::SharedClock;
+use crate::policy::{self, Authorization, KeyParts, Mode};
+use crate::semantics::host::Host;
+use crate::semantics::path;
+use crate::semantics::status_fields::Forward;
+use crate::store::Tier;
+use crate::telemetry::{AccessLog, CacheResult, Counted, Gauge, Metrics, Record, SiteMetrics};
+use crate::variant::{self, Wish};
+
+use super::body::Tally;
+use super::deliver::Delivery;
+use super::{Body, Refusal, Routes, SiteState, cors, form, request};
+
+const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
+
+/// Who asks.
+#[derive(Debug, Clone, Copy)]
+pub struct Client {
+    /// The address.
+    pub address: IpAddr,
+    /// Whether the connection is encrypted.
+    pub secure: bool,
+}
+
+/// The way of a request, shared by all connections.
+pub struct Pipeline {
+    routes: ArcSwap<Routes>,
+    cache: Arc<Cache>,
+    clock: SharedClock,
+    /// Requests that no site answers for.
+    no_site: Arc<SiteMetrics>,
+    log: Option<Arc<AccessLog>>,
+    requests: AtomicU64,
+    in_flight: Gauge,
+    /// The site's name in the log where there is none.
+    nobody: Arc<str>,
+}
+
+/// An answer and what the log says of it.
+struct Told {
+    response: Response<Body>,
+    result: CacheResult,
+    tier: &'static str,
+    detail: &'static str,
+}
+
+impl Pipeline {
+    /// A pipeline over `cache` with the sites of `routes`.
+    #[must_use]
+    pub fn new(
+        routes: Routes,
+        cache: Arc<Cache>,
+        metrics: &Metrics,
+        log: Option<Arc<AccessLog>>,
+    ) -> Self {
+        Self {
+            clock: Arc::clone(cache.clock()),
+            routes: ArcSwap::from_pointee(routes),
+            cache,
+            no_site: metrics.site("-"),
+            log,
+            requests: AtomicU64::new(0),
+            in_flight: Gauge::new(),
+            nobody: Arc::from("-"),
+        }
+    }
+
+    /// What requests read now.
+    #[must_use]
+    pub fn routes(&self) -> Arc<Routes> {
+        self.routes.load_full()
+    }
+
+    /// From the next request on, these routes count.
+    pub fn swap(&self, routes: Routes) {
+        self.routes.store(Arc::new(routes));
+    }
+
+    /// The cache behind it.
+    #[must_use]
+    pub fn cache(&self) -> &Arc<Cache> {
+        &self.cache
+    }
+
+    /// Answers one request; every request gets an answer. The request's body is not read.
+    pub async fn answer<B>(&self, client: Client, request: http::Request<B>) -> Response<Body> {
+        let started = self.clock.uptime();
+        let routes = self.routes.load_full();
+        let (parts, _body) = request.into_parts();
+        let record = self
+            .log
+            .as_ref()
+            .map(|log| (Arc::clone(log), self.record(client, &parts)));
+        let in_flight = self.in_flight.count();
+        let busy = usize::try_from(self.in_flight.value()).unwrap_or(0) > routes.limits.in_flight;
+        let admitted = match busy {
+            true => Err(Refusal::Busy),
+            false => self.admit(&routes, &client, &parts),
+        };
+        let (site, told) = match admitted {
+            Ok(admitted) => {
+                let site = Arc::clone(&admitted.site);
+                let told = self.respond(&routes, client, admitted, parts).await;
+                (Some(site), told)
+            }
+            Err(refusal) => (None, Err(refusal)),
+        };
+        let told = told.unwrap_or_else(|refusal| self.refused(&routes, site.as_deref(), &refusal));
+        self.counted(told, site.as_deref(), started, in_flight, record)
+    }
+
+    /// Everything that is decided before the cache is asked.
+    fn admit(&self, routes: &Routes, client: &Client, parts: &Parts) -> Result<Admitted, Refusal> {
+        let checked = request::check(&routes.limits, parts, client.secure)?;
+        let site = match &checked.host {
+            Some(host) => routes.table.find(&host.name).ok_or(Refusal::UnknownHost)?,
+            None => routes.table.default_value().ok_or(Refusal::NoHost)?,
+        };
+        if !site.site.methods.contains(&parts.method) {
+            return Err(Refusal::Method(site.site.methods.clone()));
+        }
+        if has_looped(&parts.headers, &routes.node) {
+            return Err(Refusal::Loop);
+        }
+        Ok(Admitted {
+            site: Arc::clone(site),
+            host: checked.host.map(host_text),
+            path: path::canonical(checked.path)?.into_owned(),
+            query: checked.query.map(str::to_owned),
+        })
+    }
+
+    async fn respond(
+        &self,
+        routes: &Routes,
+        client: Client,
+        admitted: Admitted,
+        parts: Parts,
+    ) -> Result<Told, Refusal> {
+        let state = Arc::clone(&admitted.site);
+        let site = &state.site;
+        if parts.method == Method::OPTIONS {
+            return Ok(Told {
+                response: cors::options(site, &parts.headers),
+                result: CacheResult::Bypass,
+                tier: "",
+                detail: "options",
+            });
+        }
+        let (ask, wish) = self.ask(admitted, client, parts.headers)?;
+        let source = self.source(&ask).await?;
+        let formed = form::choose(&self.cache, &ask, wish, source).await;
+        let story = formed.served.story;
+        let now = self.clock.now();
+        let stale = formed.served.object.freshness.ttl(now) < 0;
+        let delivery = Delivery {
+            cache: &self.cache,
+            node: &routes.node,
+            generation: routes.generation,
+            site,
+            ask: &ask,
+            method: &parts.method,
+            now,
+        };
+        Ok(Told {
+            response: delivery.response(formed)?,
+            result: result_of(&story, stale),
+            tier: tier_of(&story),
+            detail: story.reason.unwrap_or(""),
+        })
+    }
+
+    /// The object that the request is about, as it is stored or pulled.
+    async fn source(&self, ask: &Arc<Ask>) -> Result<Served, Refusal> {
+        if let Some(why) = bypasses(ask) {
+            return Ok(Box::pin(self.cache.bypass(ask, why)).await?);
+        }
+        match self.cache.lookup(ask).await {
+            Lookup::Hit(stored) => Ok(self.cache.serve(ask, stored)),
+            Lookup::HitAndRefresh(stored, again) => {
+                self.cache.refresh(ask, &again);
+                Ok(self.cache.serve(ask, stored))
+            }
+            // Boxed: its state is large, and a hit would carry the room for it about.
+            Lookup::Forward(forwarding) => Ok(Box::pin(self.cache.fill(ask, forwarding)).await?),
+        }
+    }
+
+    pub(super) fn ask(
+        &self,
+        admitted: Admitted,
+        client: Client,
+        headers: HeaderMap,
+    ) -> Result<(Arc<Ask>, Option<Wish>), Refusal> {
+        let Admitted {
+            site,
+            host,
+            path,
+            query,
+        } = admitted;
+        let (wish, query) = variant::wish_of(&site.zone.images, &path, query.as_deref())?;
+        let query = policy::forwarded_query(query.as_deref(), &site.zone.policy.key.query)
+            .map(std::borrow::Cow::into_owned);
+        let host = host.filter(|_| site.keys_host());
+        let config = site.zone.origin.config();
+        let key = policy::primary_key(
+            &KeyParts {
+                site: &site.zone.name,
+                scheme: None,
+                host: host.as_deref(),
+                path: &path,
+                query: query.as_deref(),
+                request: &headers,
+                forwarded: &config.forward_headers,
+            },
+            &site.zone.policy.key,
+        );
+        let ask = Ask {
+            id: self.cache.store().hash(&[key.as_bytes()]),
+            zone: Arc::clone(&site.zone),
+            key,
+            path,
+            query,
+            host,
+            headers,
+            peer: client.address,
+            secure: client.secure,
+        };
+        Ok((Arc::new(ask), wish))
+    }
+
+    fn refused(&self, routes: &Routes, site: Option<&SiteState>, refusal: &Refusal) -> Told {
+        let number = self.requests.fetch_add(1, Ordering::Relaxed);
+        let request_id = format!(
+            "{}-{:x}-{number:x}",
+            routes.node,
+            self.clock.uptime().as_millis()
+        );
+        if let (Refusal::Fill(error), Some(state)) = (refusal, site) {
+            tracing::warn!(site = %state.site.name, %error, request_id, "no answer from the origin");
+        }
+        let result = match refusal {
+            Refusal::Fill(_) => CacheResult::Error,
+            _ => CacheResult::Refused,
+        };
+        Told {
+            response: refusal.response(&routes.node, &request_id),
+            result,
+            tier: "",
+            detail: refusal.reason(),
+        }
+    }
+
+    fn record(&self, client: Client, parts: &Parts) -> Box<Record> {
+        let host = match parts.uri.host() {
+            Some(host) => host,
+            None => parts
+                .headers
+                .get(HOST)
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or_default(),
+        };
+        Box::new(Record {
+            time: self.clock.now(),
+            site: Arc::clone(&self.nobody),
+            method: parts.method.clone(),
+            host: host.into(),
+            target: parts
+                .uri
+                .path_and_query()
+                .cloned()
+                .unwrap_or_else(|| PathAndQuery::from_static("/")),
+            status: 0,
+            body_bytes: 0,
+            duration: Duration::ZERO,
+            peer: client.address,
+            protocol: protocol(parts.version),
+            cache: "",
+            tier: "",
+            detail: "".into(),
+            complete: false,
+            request_id: None,
+            referer: parts.headers.get(REFERER).cloned(),
+            user_agent: parts.headers.get(USER_AGENT).cloned(),
+        })
+    }
+
+    fn counted(
+        &self,
+        told: Told,
+        site: Option<&SiteState>,
+        started: Duration,
+        in_flight: Counted,
+        record: Option<(Arc<AccessLog>, Box<Record>)>,
+    ) -> Response<Body> {
+        let status = told.response.status();
+        let log = record.map(|(log, mut record)| {
+            record.status = status.as_u16();
+            record.cache = told.result.as_str();
+            record.tier = told.tier;
+            record.detail = told.detail.into();
+            if let Some(state) = site {
+                record.site = Arc::clone(&state.site.name);
+            }
+            (log, record)
+        });
+        let metrics = site.map_or_else(
+            || Arc::clone(&self.no_site),
+            |state| Arc::clone(&state.zone.metrics),
+        );
+        if told.tier != Tier::Memory.as_str() {
+            metrics.first_byte(self.clock.uptime().saturating_sub(started));
+        }
+        if !told.detail.is_empty() {
+            metrics.decision(told.detail);
+        }
+        let tally = Tally {
+            clock: Arc::clone(&self.clock),
+            started,
+            _in_flight: [in_flight, metrics.request_in_flight()],
+            metrics,
+            log,
+            result: told.result,
+            status,
+            body_bytes: 0,
+            complete: false,
+        };
+        told.response.map(|body| body.counted(tally))
+    }
+}
+
+/// A request that may go on to the cache.
+pub(super) struct Admitted {
+    pub(super) site: Arc<SiteState>,
+    pub(super) host: Option<String>,
+    pub(super) path: String,
+    pub(super) query: Option<String>,
+}
+
+/// The host as keys and origins see it.
+pub(super) fn host_text(host: Host) -> String {
+    match host.port {
+        Some(port) => format!("{}:{port}", host.name),
+        None => host.name,
+    }
+}
+
+pub(super) fn bypasses(ask: &Ask) -> Option<Forward> {
+    let policy = &ask.zone.policy;
+    let authorized =
+        policy.authorization == Authorization::Bypass && ask.headers.contains_key(AUTHORIZATION);
+    (authorized || policy.mode == Mode::Off).then_some(Forward::Bypass)
+}
+
+/// RFC 8586 §2: a request that carries our own token has come round.
+fn has_looped(headers: &HeaderMap, node: &str) -> bool {
+    headers.get_all(CDN_LOOP).iter().any(|value| {
+        value.as_bytes().split(|byte| *byte == b',').any(|member| {
+            let token = member
+                .split(|byte| *byte == b';')
+                .next()
+                .unwrap_or_default();
+            token.trim_ascii().eq_ignore_ascii_case(node.as_bytes())
+        })
+    })
+}
+
+fn result_of(story: &Story, stale: bool) -> CacheResult {
+    match story.forward {
+        None if stale => CacheResult::Stale,
+        None => CacheResult::Hit,
+        Some(Forward::Bypass) => CacheResult::Bypass,
+        Some(_) if story.forward_status == Some(StatusCode::NOT_MODIFIED) => {
+            CacheResult::Revalidated
+        }
+        Some(_) => CacheResult::Miss,
+    }
+}
+
+fn tier_of(story: &Story) -> &'static str {
+    story.tier.map_or("", Tier::as_str)
+}
+
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2",
+        Version::HTTP_3 => "HTTP/3",
+        _ => "HTTP/1.1",
+    }
+}

@@ -1,0 +1,291 @@
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::header::{
+    ACCEPT_RANGES, AGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH,
+    CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, LAST_MODIFIED, RANGE, VIA,
+};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+
+use crate::cache::{Ask, Cache, Served, Story};
+use crate::policy::{self, Precondition};
+use crate::semantics::date;
+use crate::semantics::range::{self, Ranges};
+use crate::semantics::status_fields::{CacheStatus, Outcome};
+use crate::site::{CacheStatusDetail, Site};
+use crate::store::Tier;
+
+use super::cors::{add_vary, decorate};
+use super::form::Formed;
+use super::{Body, Refusal};
+
+/// How long a provisional form may be kept by clients: they should come back for the better one.
+const PROVISIONAL: HeaderValue = HeaderValue::from_static("public, max-age=60");
+
+/// Everything around one object that its answer needs.
+pub(super) struct Delivery<'a> {
+    pub(super) cache: &'a Cache,
+    pub(super) node: &'a str,
+    /// Of the routes that the request was found by.
+    pub(super) generation: u64,
+    pub(super) site: &'a Site,
+    pub(super) ask: &'a Ask,
+    pub(super) method: &'a Method,
+    pub(super) now: SystemTime,
+}
+
+impl Delivery<'_> {
+    /// Conditionals, then the range, then the fields, then the body (RFC 9110 §13.2.2).
+    pub(super) fn response(&self, formed: Formed) -> Result<Response<Body>, Refusal> {
+        let headers = self.fields(&formed);
+        let served = formed.served;
+        let status = served.object.status;
+        match self.precondition(&served) {
+            Precondition::Proceed => {}
+            Precondition::NotModified => return Ok(not_modified(headers)),
+            Precondition::Failed => return Err(Refusal::Precondition),
+        }
+        let Some(length) = served.length else {
+            return Ok(self.whole(status, headers, served));
+        };
+        match self.range(status, &served, length) {
+            Ranges::Parts(parts) if parts.len() == 1 => {
+                let part = parts.into_iter().next().unwrap_or(0..length);
+                Ok(self.part(headers, served, part, length))
+            }
+            // Several parts: the whole is always a right answer (RFC 9110 §14.2).
+            Ranges::Whole | Ranges::Parts(_) => Ok(self.whole(status, headers, served)),
+            Ranges::Unsatisfiable => Ok(unsatisfiable(headers, length)),
+        }
+    }
+
+    fn precondition(&self, served: &Served) -> Precondition {
+        let object = &served.object;
+        if !object.status.is_success() {
+            return Precondition::Proceed;
+        }
+        let etag = object.headers.get(ETAG);
+        let modified = object
+            .headers
+            .get(LAST_MODIFIED)
+            .or_else(|| object.headers.get(DATE));
+        // RFC 9111 §4.3.2: a Date stands in for a Last-Modified that is not there.
+        policy::evaluate(self.method, &self.ask.headers, etag, modified)
+    }
+
+    fn range(&self, status: StatusCode, served: &Served, length: u64) -> Ranges {
+        let object = &served.object;
+        if self.method != Method::GET
+            || status != StatusCode::OK
+            || !self.ask.headers.contains_key(RANGE)
+        {
+            return Ranges::Whole;
+        }
+        let applies = policy::range_applies(
+            &self.ask.headers,
+            object.headers.get(ETAG),
+            object.headers.get(LAST_MODIFIED),
+            object.headers.get(DATE),
+        );
+        if applies {
+            range::resolve(self.ask.headers.get(RANGE), length)
+        } else {
+            Ranges::Whole
+        }
+    }
+
+    fn whole(&self, status: StatusCode, headers: HeaderMap, served: Served) -> Response<Body> {
+        let bodyless = self.method == Method::HEAD
+            || status == StatusCode::NO_CONTENT
+            || status == StatusCode::RESET_CONTENT;
+        let body = if bodyless {
+            Body::empty()
+        } else if let Some(bytes) = served.whole(self.cache) {
+            Body::whole(bytes)
+        } else {
+            Body::reader(served.into_reader(self.cache, 0, None))
+        };
+        answer(status, headers, body)
+    }
+
+    fn part(
+        &self,
+        mut headers: HeaderMap,
+        served: Served,
+        part: std::ops::Range<u64>,
+        length: u64,
+    ) -> Response<Body> {
+        let content_range = format!("bytes {}-{}/{length}", part.start, part.end - 1);
+        if let Ok(value) = HeaderValue::try_from(content_range) {
+            headers.insert(CONTENT_RANGE, value);
+        }
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(part.end - part.start));
+        let body = match served.whole(self.cache) {
+            Some(bytes) => Body::whole(slice(&bytes, &part)),
+            None => Body::reader(served.into_reader(self.cache, part.start, Some(part.end))),
+        };
+        answer(StatusCode::PARTIAL_CONTENT, headers, body)
+    }
+
+    /// The fields of the answer. Those that are the same for every request are made once for a stored object.
+    fn fields(&self, formed: &Formed) -> HeaderMap {
+        let object = &formed.served.object;
+        let varies = formed
+            .varies
+            .iter()
+            .map(|member| member.len() as u64)
+            .sum::<u64>();
+        let stamp = (self.generation << 8) | varies;
+        let keeps = !formed.provisional && !formed.served.is_growing();
+        let mut headers = match object.dressed.get(stamp).filter(|_| keeps) {
+            Some(headers) => headers,
+            None => {
+                let headers = self.dress(formed);
+                if keeps {
+                    object.dressed.set(stamp, headers.clone());
+                }
+                headers
+            }
+        };
+        if let Some(age) = headers.get_mut(AGE) {
+            *age = HeaderValue::from(object.freshness.age(self.now).as_secs());
+        }
+        if let Some(cors) = &self.site.cors {
+            decorate(cors, &self.ask.headers, &mut headers);
+        }
+        self.tell(&mut headers, formed);
+        headers
+    }
+
+    /// The stored fields, with what this node adds, changes and removes. `Age` is there if it is to be told, and
+    /// to be set for each request.
+    fn dress(&self, formed: &Formed) -> HeaderMap {
+        let served = &formed.served;
+        let freshness = &served.object.freshness;
+        let mut headers = served.object.headers.clone();
+        policy::client_fields(&self.site.cache, served.object.status, &mut headers);
+        if formed.provisional && freshness.ttl(self.now) > 60 {
+            headers.insert(CACHE_CONTROL, PROVISIONAL);
+            // Without a validator the client asks anew, instead of being told to keep the worse form.
+            headers.remove(ETAG);
+            headers.remove(LAST_MODIFIED);
+        }
+        for member in &formed.varies {
+            add_vary(&mut headers, member);
+        }
+        let fresh_from_origin = served.is_growing() && !served.story.collapsed;
+        if !fresh_from_origin {
+            headers.insert(AGE, HeaderValue::from(0));
+        }
+        if !headers.contains_key(DATE) {
+            headers.insert(DATE, date::format(self.now));
+        }
+        append_via(&mut headers, self.node);
+        if let Some(length) = served.length {
+            if served.object.status == StatusCode::OK {
+                headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+            }
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        let rules = &self.site.response_headers;
+        for name in &rules.remove {
+            headers.remove(name);
+        }
+        for (name, value) in &rules.set {
+            headers.insert(name, value.clone());
+        }
+        for (name, value) in &rules.add {
+            headers.append(name, value.clone());
+        }
+        headers
+    }
+
+    /// `Cache-Status` (RFC 9211), as far as the site tells.
+    fn tell(&self, headers: &mut HeaderMap, formed: &Formed) {
+        let detail = self.site.diagnostics.cache_status;
+        if detail == CacheStatusDetail::Off {
+            return;
+        }
+        let served = &formed.served;
+        let story = &served.story;
+        let full = detail == CacheStatusDetail::Full;
+        let forwarded = story.forward.is_some();
+        let words = details(story, &served.object.detail, formed.declined);
+        let field = CacheStatus {
+            node: self.node,
+            outcome: story.forward.map_or(Outcome::Hit, Outcome::Forward),
+            forward_status: story.forward_status.filter(|_| full && forwarded),
+            stored: full && forwarded && story.stored,
+            collapsed: (full && forwarded && story.collapsed).then_some(true),
+            ttl: full
+                .then(|| served.object.freshness.ttl(self.now))
+                .filter(|_| !forwarded || story.stored),
+            detail: Some(&*words).filter(|words| full && !words.is_empty()),
+        };
+        field.append_to(headers);
+    }
+}
+
+/// The words of `detail`: the tier, what was made, and why something was not.
+fn details(story: &Story, made: &str, declined: Option<&str>) -> String {
+    let tier = story.tier.map(Tier::as_str);
+    let words = [
+        tier,
+        story.reason,
+        Some(made).filter(|made| !made.is_empty()),
+        declined,
+    ];
+    words.into_iter().flatten().collect::<Vec<_>>().join(";")
+}
+
+fn answer(status: StatusCode, headers: HeaderMap, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+/// RFC 9110 §15.4.5: the fields that a cache needs, and none that speak of a body that is not there.
+fn not_modified(mut headers: HeaderMap) -> Response<Body> {
+    for name in [
+        CONTENT_LENGTH,
+        CONTENT_TYPE,
+        CONTENT_ENCODING,
+        CONTENT_LANGUAGE,
+        CONTENT_RANGE,
+    ] {
+        headers.remove(name);
+    }
+    answer(StatusCode::NOT_MODIFIED, headers, Body::empty())
+}
+
+fn unsatisfiable(mut headers: HeaderMap, length: u64) -> Response<Body> {
+    for name in [CONTENT_TYPE, CONTENT_ENCODING, ETAG, LAST_MODIFIED] {
+        headers.remove(name);
+    }
+    if let Ok(value) = HeaderValue::try_from(format!("bytes */{length}")) {
+        headers.insert(CONTENT_RANGE, value);
+    }
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(0));
+    answer(StatusCode::RANGE_NOT_SATISFIABLE, headers, Body::empty())
+}
+
+fn slice(bytes: &Bytes, part: &std::ops::Range<u64>) -> Bytes {
+    let at = |offset: u64| {
+        usize::try_from(offset)
+            .unwrap_or(usize::MAX)
+            .min(bytes.len())
+    };
+    bytes.slice(at(part.start)..at(part.end))
+}
+
+fn append_via(headers: &mut HeaderMap, node: &str) {
+    let own = format!("1.1 {node}");
+    let joined = match headers.get(VIA) {
+        Some(value) => [value.as_bytes(), b", ", own.as_bytes()].concat(),
+        None => own.into_bytes(),
+    };
+    if let Ok(value) = HeaderValue::try_from(joined) {
+        headers.insert(VIA, value);
+    }
+}

@@ -1,0 +1,46 @@
+use std::sync::Arc;
+
+use crate::cache::Zone;
+use crate::site::{Site, Table};
+
+use super::RequestLimits;
+
+/// What every request reads: one value, swapped whole when the configuration changes. A request keeps the
+/// one that it began with.
+pub struct Routes {
+    /// Names this node in `Via` and `Cache-Status`.
+    pub node: Arc<str>,
+    /// Differs between any two routes of a process: stamps what was made by them.
+    pub generation: u64,
+    /// Limits on a request's head.
+    pub limits: RequestLimits,
+    /// Host to site; the default one answers for all other hosts and for none.
+    pub table: Table<SiteState>,
+    /// All sites, in the order of their files.
+    pub sites: Vec<Arc<SiteState>>,
+}
+
+impl Routes {
+    /// The site called `name`.
+    #[must_use]
+    pub fn site(&self, name: &str) -> Option<&Arc<SiteState>> {
+        self.sites.iter().find(|state| *state.site.name == *name)
+    }
+}
+
+/// A site and what the cache keeps of it.
+pub struct SiteState {
+    /// Settings.
+    pub site: Arc<Site>,
+    /// The cache's view of it.
+    pub zone: Arc<Zone>,
+}
+
+impl SiteState {
+    /// Whether the client's host belongs to the key: whenever the origin sees it, or the site says so.
+    #[must_use]
+    pub fn keys_host(&self) -> bool {
+        self.zone.policy.key.host
+            || self.site.origin.host_header == crate::origin::HostHeader::Client
+    }
+}
