@@ -1,6 +1,19 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::pipeline::RequestLimits;
+
+/// What the door is made of, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The listeners; their names differ.
+    pub listeners: Vec<ListenerConfig>,
+    /// Threads that serve connections; 0 is one a core.
+    pub workers: usize,
+    /// Bounds on request heads; beyond them connections are not even read.
+    pub request_limits: RequestLimits,
+}
+
 /// One `[[listener]]`, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenerConfig {

@@ -1,0 +1,7 @@
+//! The door from outside: real sockets on port 0, clients of the protocol libraries.
+
+mod deadlines;
+mod http;
+mod lifecycle;
+mod support;
+mod tls;
