@@ -1,5 +1,30 @@
-//! The operators' door: purge, explain, status, reload, metrics. Bearer tokens, own listener.
+//! The operators' door: purge, explain, status, reload, drain, metrics. Its own listener, off the data path;
+//! bearer tokens with their own permissions and sites. What it asks of the node is the [`Control`] trait.
 
+mod address;
+mod auth;
 mod config;
+mod control;
+mod door;
+mod error;
+mod explain;
+#[cfg(test)]
+pub(crate) mod fake;
+mod listener;
+mod purge;
+mod refusal;
+mod routes;
+#[cfg(test)]
+mod tests;
+mod token;
 
+pub use self::address::{Address, AddressError};
 pub use self::config::{Bind, Config, Token};
+pub use self::control::{
+    Control, ControlError, ExplainRequest, Explanation, ListenerStatus, Pending, PurgeItem,
+    PurgeReceipt, PurgeRequest, SiteStatus, Status, TierStatus,
+};
+pub use self::door::Door;
+pub use self::error::AdminError;
+pub use self::purge::{PurgeCounts, PurgeRecord};
+pub use self::token::{stored_token, tokens};

@@ -1,0 +1,232 @@
+use std::collections::BTreeMap;
+use std::pin::Pin;
+
+use http::{HeaderMap, Method};
+use serde::{Deserialize, Serialize};
+
+use super::address::Address;
+use crate::telemetry::{PurgeMode, PurgeTarget};
+
+/// A future behind a pointer, so that [`Control`] can be a trait object.
+pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What the door asks of the node. Permissions have been checked and names resolved when these are called.
+pub trait Control: Send + Sync + 'static {
+    /// The site that answers for a host (lower case, without port and trailing dot), the default site
+    /// included.
+    fn site_of(&self, host: &str) -> Option<String>;
+
+    /// Purges; the answer comes when the purge is durable and holds.
+    fn purge(&self, request: PurgeRequest) -> Pending<'_, Result<PurgeReceipt, ControlError>>;
+
+    /// What the node would do with a request now.
+    fn explain(&self, request: ExplainRequest) -> Pending<'_, Result<Explanation, ControlError>>;
+
+    /// The node at a glance.
+    fn status(&self) -> Status;
+
+    /// The sites of the configuration in use.
+    fn sites(&self) -> Vec<SiteStatus>;
+
+    /// Reads the configuration again and puts it in place; on errors nothing has changed.
+    fn reload(&self) -> Pending<'_, Result<(), Vec<String>>>;
+
+    /// Starts the drain and returns at once. A second call changes nothing.
+    fn drain(&self);
+
+    /// Whether the node takes requests: started, not draining.
+    fn is_ready(&self) -> bool;
+
+    /// What [`crate::telemetry::Metrics::render`] says.
+    fn metrics(&self) -> String;
+}
+
+/// Why the node did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ControlError {
+    /// The request makes no sense to the node; asking again does not help.
+    #[error("{0}")]
+    Refused(String),
+    /// Not now: starting or draining.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The node tried and failed, at the disk for example.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// A checked purge. It is to hold as one: either all items or none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PurgeRequest {
+    /// Never empty.
+    pub items: Vec<PurgeItem>,
+    /// Gone, or stale.
+    pub mode: PurgeMode,
+}
+
+/// One thing to purge. Sites are names that the configuration has; paths and queries are as the operator
+/// wrote them and still have to be made canonical like those of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PurgeItem {
+    /// One URL, all its variants.
+    Url {
+        /// The site.
+        site: String,
+        /// `None` when a path alone was given: for all hosts of the site.
+        host: Option<String>,
+        /// Begins with `/`.
+        path: String,
+        /// Without `?`.
+        query: Option<String>,
+    },
+    /// All paths that begin like this, whatever their query.
+    Prefix {
+        /// The site.
+        site: String,
+        /// As above.
+        host: Option<String>,
+        /// Begins with `/`; without a trailing `*`.
+        prefix: String,
+    },
+    /// All objects that carry a tag.
+    Tag {
+        /// The site.
+        site: String,
+        /// The tag.
+        tag: String,
+    },
+    /// A whole site.
+    Site {
+        /// The site.
+        site: String,
+    },
+    /// The whole node.
+    Everything,
+}
+
+impl PurgeItem {
+    /// The kind of item, for metrics.
+    #[must_use]
+    pub fn target(&self) -> PurgeTarget {
+        match self {
+            Self::Url { .. } => PurgeTarget::Url,
+            Self::Prefix { .. } => PurgeTarget::Prefix,
+            Self::Tag { .. } => PurgeTarget::Tag,
+            Self::Site { .. } => PurgeTarget::Site,
+            Self::Everything => PurgeTarget::Everything,
+        }
+    }
+}
+
+/// A purge that holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PurgeReceipt {
+    /// The purge's sequence number.
+    pub sequence: u64,
+}
+
+/// A request to be explained.
+#[derive(Debug, Clone)]
+pub struct ExplainRequest {
+    /// GET or HEAD.
+    pub method: Method,
+    /// The site that answers for the host.
+    pub site: String,
+    /// Absolute.
+    pub url: Address,
+    /// What the client would send.
+    pub headers: HeaderMap,
+}
+
+/// What the node would do with a request, and why. Words are those of `Cache-Status` (RFC 9211).
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// The site that answers.
+    pub site: String,
+    /// The full text of the cache key.
+    pub key: String,
+    /// `hit`, `hit-and-refresh`, `forward`, `refuse`.
+    pub decision: String,
+    /// The closed reason, for example `uri-miss` or `no-store`.
+    pub reason: String,
+    /// Which tier has the object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tier: Option<String>,
+    /// The stored status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// How long the stored answer has been one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub age_seconds: Option<u64>,
+    /// What is left of its freshness; negative when stale.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_seconds: Option<i64>,
+    /// Length of the stored body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body_bytes: Option<u64>,
+    /// Which variant would be sent, for example `br` or `avif;w=800`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+    /// What else is worth knowing.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub details: BTreeMap<String, serde_json::Value>,
+}
+
+/// The node at a glance.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The node's name.
+    pub id: String,
+    /// The program's version.
+    pub version: String,
+    /// Whether it takes requests.
+    pub ready: bool,
+    /// Whether a drain has begun.
+    pub draining: bool,
+    /// Since the start.
+    pub uptime_seconds: u64,
+    /// Where clients come in.
+    pub listeners: Vec<ListenerStatus>,
+    /// The store's tiers.
+    pub tiers: Vec<TierStatus>,
+    /// How many sites there are.
+    pub sites: usize,
+    /// The last durable purge.
+    pub purge_sequence: u64,
+    /// What else is worth knowing.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub details: BTreeMap<String, serde_json::Value>,
+}
+
+/// Where clients come in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenerStatus {
+    /// As configured.
+    pub name: String,
+    /// As bound.
+    pub address: String,
+}
+
+/// A tier of the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TierStatus {
+    /// `memory` or `disk`.
+    pub name: String,
+    /// Whether it can be used.
+    pub up: bool,
+    /// Bytes that it may use.
+    pub capacity_bytes: u64,
+    /// Why it is down, or where it is.
+    pub detail: String,
+}
+
+/// A site at a glance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteStatus {
+    /// Its name.
+    pub name: String,
+    /// The hosts that it answers for, wildcards as `*.example.com`.
+    pub hosts: Vec<String>,
+    /// Where its bytes come from.
+    pub origin: String,
+}
