@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::admin;
+use crate::cache::FillConfig;
 use crate::pipeline::RequestLimits;
 use crate::server::ListenerConfig;
 use crate::site::Site;
@@ -12,7 +13,7 @@ use crate::tls;
 use crate::variant::{CompressionWorkers, ImageWorkers};
 
 /// Everything that `edge.toml` and its sites say, checked.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct NodeConfig {
     /// Names this node in `Via`, `CDN-Loop` and `Cache-Status`.
     pub id: String,
@@ -34,8 +35,6 @@ pub struct NodeConfig {
     pub fill: FillConfig,
     /// Limits on requests.
     pub limits: RequestLimits,
-    /// Fills at one time, all sites together.
-    pub origin_in_flight: usize,
     /// Threads for compression.
     pub compression: CompressionWorkers,
     /// Threads for pictures.
@@ -48,22 +47,4 @@ pub struct NodeConfig {
     pub admin: admin::Config,
     /// The sites, in the order of their files.
     pub sites: Vec<Arc<Site>>,
-}
-
-/// `[cache.fill]`, checked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FillConfig {
-    /// Readers of one running fill.
-    pub max_waiters: usize,
-    /// A fill without readers goes on if no more than this is missing.
-    pub finish_if_remaining_bytes: u64,
-}
-
-impl Default for FillConfig {
-    fn default() -> Self {
-        Self {
-            max_waiters: 10_000,
-            finish_if_remaining_bytes: 16 << 20,
-        }
-    }
 }
