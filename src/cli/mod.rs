@@ -1,1 +1,15 @@
 //! Arguments in, exit code out.
+
+mod arguments;
+mod check;
+mod client;
+mod exit;
+mod explain;
+mod purge;
+mod run;
+mod serve;
+#[cfg(test)]
+mod tests;
+
+pub use self::exit::Exit;
+pub use self::run::run;

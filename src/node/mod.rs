@@ -1,1 +1,14 @@
 //! The whole node: builds the rooms, reloads, drains, stops.
+
+mod build;
+mod control;
+mod door;
+mod error;
+mod run;
+mod serving;
+mod source;
+
+pub use self::error::NodeError;
+pub use self::run::{Exit, announcement, run};
+pub use self::serving::Node;
+pub use self::source::ConfigSource;

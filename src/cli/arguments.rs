@@ -1,0 +1,318 @@
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::{ArgGroup, Args, CommandFactory, Parser, Subcommand};
+
+use crate::node::ConfigSource;
+
+/// A checked command line.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Invocation {
+    pub(super) source: ConfigSource,
+    pub(super) command: Command,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Command {
+    Serve,
+    Check,
+    Explain(ExplainArguments),
+    Purge(PurgeArguments),
+}
+
+/// A CDN edge node for static files: pulls, optimises, caches and serves over TLS.
+#[derive(Debug, Parser)]
+#[command(name = "brim", version)]
+struct Arguments {
+    /// Folder with edge.toml and sites/ [default: edge-config where it exists, else built-in values]
+    #[arg(long, global = true, value_name = "DIR")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    serve: ServeArguments,
+    #[command(subcommand)]
+    command: Option<RawCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+enum RawCommand {
+    /// Run the node (what happens without a command)
+    Serve(ServeArguments),
+    /// Read the configuration and list every mistake
+    Check,
+    /// Ask the running node what it would do with a request, and why
+    Explain(ExplainArguments),
+    /// Purge from the running node's cache
+    Purge(PurgeArguments),
+}
+
+#[derive(Debug, Args)]
+struct ServeArguments {
+    /// Serve this URL or folder on localhost; may be repeated; needs no configuration
+    #[arg(long = "origin", value_name = "URL|DIR")]
+    origins: Vec<String>,
+}
+
+#[derive(Debug, Args, PartialEq, Eq)]
+pub(super) struct ExplainArguments {
+    /// An absolute URL
+    pub(super) url: String,
+    /// A field of the request; may be repeated
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    pub(super) headers: Vec<String>,
+    /// Ask about a HEAD request
+    #[arg(long)]
+    pub(super) head: bool,
+    /// Print the node's answer as it came
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args, PartialEq, Eq)]
+#[command(group(ArgGroup::new("what").required(true).args(["urls", "prefixes", "tags", "all"])))]
+pub(super) struct PurgeArguments {
+    /// A site, or '*' for all; URLs with a host need none; may be repeated
+    #[arg(long = "site", value_name = "SITE")]
+    pub(super) sites: Vec<String>,
+    #[command(flatten)]
+    pub(super) what: PurgeWhat,
+    /// Make stale rather than remove
+    #[arg(long)]
+    pub(super) soft: bool,
+    /// Print the node's answers as they came
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args, PartialEq, Eq)]
+pub(super) struct PurgeWhat {
+    /// URLs, or paths of the one site; '-' reads a list, one a line
+    #[arg(long = "url", value_name = "URL", num_args = 1..)]
+    pub(super) urls: Vec<String>,
+    /// Beginnings of URLs or paths; '-' reads a list, one a line
+    #[arg(long = "prefix", value_name = "PREFIX", num_args = 1..)]
+    pub(super) prefixes: Vec<String>,
+    /// Tags; '-' reads a list, one a line
+    #[arg(long = "tag", value_name = "TAG", num_args = 1..)]
+    pub(super) tags: Vec<String>,
+    /// All that the sites have
+    #[arg(long)]
+    pub(super) all: bool,
+}
+
+/// Reads a command line, the program's name first.
+///
+/// # Errors
+/// What clap wants to print: a mistake, or the help and the version that were asked for.
+pub(super) fn parse(
+    arguments: impl IntoIterator<Item = OsString>,
+) -> Result<Invocation, clap::Error> {
+    let arguments = Arguments::try_parse_from(arguments)?;
+    let mut origins = arguments.serve.origins;
+    let command = match arguments.command {
+        None => Command::Serve,
+        Some(RawCommand::Serve(more)) => {
+            origins.extend(more.origins);
+            Command::Serve
+        }
+        Some(RawCommand::Check) => Command::Check,
+        Some(RawCommand::Explain(arguments)) => Command::Explain(arguments),
+        Some(RawCommand::Purge(arguments)) => Command::Purge(arguments),
+    };
+    if command != Command::Serve && command != Command::Check && !origins.is_empty() {
+        return Err(Arguments::command().error(
+            ErrorKind::ArgumentConflict,
+            "--origin is for serving and checking only",
+        ));
+    }
+    let source = ConfigSource {
+        folder: arguments.config,
+        origins,
+    };
+    Ok(Invocation { source, command })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(line: &str) -> Result<Invocation, clap::Error> {
+        let words = line.split_whitespace();
+        parse(std::iter::once("brim").chain(words).map(OsString::from))
+    }
+
+    #[track_caller]
+    fn check(line: &str, source: ConfigSource, command: Command) {
+        let invocation = run(line).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(invocation, Invocation { source, command });
+    }
+
+    fn folder() -> ConfigSource {
+        from(Some("d"), &[])
+    }
+
+    fn from(folder: Option<&str>, origins: &[&str]) -> ConfigSource {
+        ConfigSource {
+            folder: folder.map(Into::into),
+            origins: owned(origins),
+        }
+    }
+
+    fn owned(list: &[&str]) -> Vec<String> {
+        list.iter().map(|&entry| entry.to_owned()).collect()
+    }
+
+    #[test]
+    fn clap_finds_no_fault_with_the_definition() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn serving_is_the_default() {
+        check("", ConfigSource::default(), Command::Serve);
+        check("serve", ConfigSource::default(), Command::Serve);
+        check("--config d", folder(), Command::Serve);
+        check("serve --config d", folder(), Command::Serve);
+        check("--config d serve", folder(), Command::Serve);
+        let origins = from(None, &["http://a", "./b"]);
+        check(
+            "--origin http://a --origin ./b",
+            origins.clone(),
+            Command::Serve,
+        );
+        check(
+            "serve --origin http://a --origin ./b",
+            origins.clone(),
+            Command::Serve,
+        );
+        check(
+            "--origin http://a serve --origin ./b",
+            origins,
+            Command::Serve,
+        );
+        check(
+            "--config d --origin a",
+            from(Some("d"), &["a"]),
+            Command::Serve,
+        );
+    }
+
+    #[test]
+    fn the_folder_may_be_named_anywhere() {
+        check("check --config d", folder(), Command::Check);
+        check("--config d check", folder(), Command::Check);
+        check("--origin a check", from(None, &["a"]), Command::Check);
+    }
+
+    #[test]
+    fn explain_takes_fields() {
+        check(
+            "explain https://a/x -H Accept:image/avif --header b:c --head --json",
+            ConfigSource::default(),
+            Command::Explain(ExplainArguments {
+                url: "https://a/x".into(),
+                headers: owned(&["Accept:image/avif", "b:c"]),
+                head: true,
+                json: true,
+            }),
+        );
+    }
+
+    #[test]
+    fn purge_takes_one_kind_of_list() {
+        let purge = |sites: &[&str], what: PurgeWhat, soft| {
+            Command::Purge(PurgeArguments {
+                sites: owned(sites),
+                what,
+                soft,
+                json: false,
+            })
+        };
+        let nothing = || PurgeWhat {
+            urls: Vec::new(),
+            prefixes: Vec::new(),
+            tags: Vec::new(),
+            all: false,
+        };
+        check(
+            "purge --site s --url /a /b --soft",
+            ConfigSource::default(),
+            purge(
+                &["s"],
+                PurgeWhat {
+                    urls: owned(&["/a", "/b"]),
+                    ..nothing()
+                },
+                true,
+            ),
+        );
+        check(
+            "purge --url - --config d",
+            folder(),
+            purge(
+                &[],
+                PurgeWhat {
+                    urls: owned(&["-"]),
+                    ..nothing()
+                },
+                false,
+            ),
+        );
+        check(
+            "purge --site s --prefix /a --prefix /b",
+            ConfigSource::default(),
+            purge(
+                &["s"],
+                PurgeWhat {
+                    prefixes: owned(&["/a", "/b"]),
+                    ..nothing()
+                },
+                false,
+            ),
+        );
+        check(
+            "purge --site s --site t --tag x",
+            ConfigSource::default(),
+            purge(
+                &["s", "t"],
+                PurgeWhat {
+                    tags: owned(&["x"]),
+                    ..nothing()
+                },
+                false,
+            ),
+        );
+        check(
+            "purge --all --site *",
+            ConfigSource::default(),
+            purge(
+                &["*"],
+                PurgeWhat {
+                    all: true,
+                    ..nothing()
+                },
+                false,
+            ),
+        );
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for line in [
+            "nonsense",
+            "--conifg d",
+            "check --origin a",
+            "--origin a purge --all",
+            "--origin a explain https://a/",
+            "explain",
+            "explain a b",
+            "purge",
+            "purge --site s",
+            "purge --site s --url",
+            "purge --site s --url /a --tag x",
+            "purge --site s --all --url /a",
+        ] {
+            assert!(run(line).is_err(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,326 @@
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::admin::{
+    Control, ControlError, ExplainRequest, Explanation, ListenerStatus, Pending, PurgeItem,
+    PurgeReceipt, PurgeRequest, SiteStatus, Status, TierStatus,
+};
+use crate::cache::{Cache, Target};
+use crate::pipeline::Client;
+use crate::server::Server;
+use crate::store::{Purge, Store, TierState};
+use crate::telemetry::{Exposition, Metrics, PurgeMode, names};
+use crate::variant::ImagePool;
+
+use super::serving::Shared;
+
+/// What the admin door asks of the node.
+pub(super) struct NodeControl {
+    shared: Arc<Shared>,
+}
+
+impl NodeControl {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    async fn purge_now(&self, request: PurgeRequest) -> Result<PurgeReceipt, ControlError> {
+        let kind = match request.mode {
+            PurgeMode::Hard => Purge::Hard,
+            PurgeMode::Soft => Purge::Soft,
+        };
+        let mut targets = Vec::with_capacity(request.items.len());
+        let mut everything = false;
+        for item in &request.items {
+            match self.target(item)? {
+                Some(target) => targets.push(target),
+                None => everything = true,
+            }
+        }
+        let cache = self.shared.pipeline.cache();
+        let failed = |error: crate::store::StoreError| ControlError::Failed(error.to_string());
+        let sequence = match everything {
+            true => cache.purge_everything(kind).await.map_err(failed)?,
+            false => cache.purge(&targets, kind).await.map_err(failed)?,
+        };
+        for item in &request.items {
+            self.shared.metrics.purged(item.target(), request.mode, 1);
+        }
+        tracing::info!(
+            sequence,
+            items = request.items.len(),
+            mode = request.mode.as_str(),
+            "purged"
+        );
+        Ok(PurgeReceipt { sequence })
+    }
+
+    /// The site and what of it; `None` is everything.
+    fn target(&self, item: &PurgeItem) -> Result<Option<(String, Target)>, ControlError> {
+        let refused = |error: crate::pipeline::Refusal| ControlError::Refused(error.to_string());
+        let pipeline = &self.shared.pipeline;
+        Ok(match item {
+            PurgeItem::Everything => None,
+            PurgeItem::Site { site } => Some((site.clone(), Target::All)),
+            PurgeItem::Tag { site, tag } => Some((site.clone(), Target::Tag(tag.clone()))),
+            PurgeItem::Prefix { site, prefix, .. } => {
+                let prefix = pipeline.purgeable_prefix(prefix).map_err(refused)?;
+                Some((site.clone(), Target::Prefix(prefix)))
+            }
+            PurgeItem::Url {
+                site,
+                host,
+                path,
+                query,
+            } => {
+                let url = pipeline
+                    .purgeable(site, host.as_deref(), path, query.as_deref())
+                    .map_err(refused)?;
+                Some((site.clone(), url))
+            }
+        })
+    }
+
+    async fn explain_now(&self, request: ExplainRequest) -> Explanation {
+        let client = Client {
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            secure: request.url.secure.unwrap_or(true),
+        };
+        let url = &request.url;
+        let host = match (&url.host, url.port) {
+            (Some(host), Some(port)) => format!("{host}:{port}"),
+            (Some(host), None) => host.clone(),
+            (None, _) => String::new(),
+        };
+        let told = self
+            .shared
+            .pipeline
+            .explain(
+                client,
+                &host,
+                &url.path,
+                url.query.as_deref(),
+                request.headers,
+            )
+            .await;
+        let mut details = BTreeMap::new();
+        let mut note = |name: &str, value: Option<String>| {
+            if let Some(value) = value {
+                details.insert(name.to_owned(), Value::String(value));
+            }
+        };
+        note("origin_target", told.origin_target);
+        note("wish", told.wish);
+        let stored = told.stored.as_ref();
+        note("etag", stored.and_then(|stored| stored.etag.clone()));
+        note(
+            "content_type",
+            stored.and_then(|stored| stored.content_type.clone()),
+        );
+        note("version", stored.map(|stored| stored.version.clone()));
+        Explanation {
+            site: told.site.unwrap_or(request.site),
+            key: told.key.unwrap_or_default(),
+            decision: told.decision.to_owned(),
+            reason: told.reason,
+            tier: stored.map(|stored| stored.tier.to_owned()),
+            status: stored.map(|stored| stored.status),
+            age_seconds: stored.map(|stored| stored.age_seconds),
+            ttl_seconds: stored.map(|stored| stored.ttl_seconds),
+            body_bytes: stored.map(|stored| stored.body_bytes),
+            variant: None,
+            details,
+        }
+    }
+}
+
+impl Control for NodeControl {
+    fn site_of(&self, host: &str) -> Option<String> {
+        let routes = self.shared.pipeline.routes();
+        let state = routes.table.find(host)?;
+        Some(state.site.name.to_string())
+    }
+
+    fn purge(&self, request: PurgeRequest) -> Pending<'_, Result<PurgeReceipt, ControlError>> {
+        Box::pin(self.purge_now(request))
+    }
+
+    fn explain(&self, request: ExplainRequest) -> Pending<'_, Result<Explanation, ControlError>> {
+        Box::pin(async move { Ok(self.explain_now(request).await) })
+    }
+
+    fn status(&self) -> Status {
+        let config = self.shared.config();
+        let listeners = self.shared.addresses().into_iter();
+        let tiers = self.shared.store.tiers().into_iter();
+        Status {
+            id: config.id.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            ready: self.is_ready(),
+            draining: self.shared.is_draining(),
+            uptime_seconds: self.shared.pipeline.cache().clock().uptime().as_secs(),
+            listeners: listeners
+                .map(|(name, address)| ListenerStatus {
+                    name: name.to_string(),
+                    address: address.to_string(),
+                })
+                .collect(),
+            tiers: tiers
+                .map(|tier| TierStatus {
+                    name: tier.tier.as_str().to_owned(),
+                    up: matches!(tier.state, TierState::Ready),
+                    capacity_bytes: tier.capacity_bytes,
+                    detail: match &tier.state {
+                        TierState::Ready => String::new(),
+                        TierState::Down(trouble) => trouble.to_string(),
+                    },
+                })
+                .collect(),
+            sites: config.sites.len(),
+            purge_sequence: self.shared.store.clocks().sequence(),
+            details: BTreeMap::new(),
+        }
+    }
+
+    fn sites(&self) -> Vec<SiteStatus> {
+        let config = self.shared.config();
+        let sites = config.sites.iter();
+        sites
+            .map(|site| SiteStatus {
+                name: site.name.to_string(),
+                hosts: site.hosts.iter().map(ToString::to_string).collect(),
+                origin: site.origin.source.to_string(),
+            })
+            .collect()
+    }
+
+    fn reload(&self) -> Pending<'_, Result<(), Vec<String>>> {
+        Box::pin(self.shared.reload_again())
+    }
+
+    fn drain(&self) {
+        self.shared.ask_drain();
+    }
+
+    fn is_ready(&self) -> bool {
+        !self.shared.is_draining()
+    }
+
+    fn metrics(&self) -> String {
+        self.shared.metrics.render()
+    }
+}
+
+/// Numbers that other rooms keep, asked for at each scrape.
+pub(super) fn add_sources(
+    metrics: &Metrics,
+    store: &Arc<Store>,
+    cache: &Arc<Cache>,
+    images: &Arc<ImagePool>,
+) {
+    let (store, cache, images) = (Arc::clone(store), Arc::clone(cache), Arc::clone(images));
+    metrics.register_source("tiers", move |exposition| expose_tiers(&store, exposition));
+    metrics.register_source("flights", move |exposition| {
+        exposition.add(names::FLIGHTS, &[], cache.flights_under_way() as u64);
+    });
+    metrics.register_source("images", move |exposition| {
+        let stats = images.stats();
+        let kind = [("kind", "picture")];
+        exposition.add(
+            names::VARIANTS,
+            &[("kind", "picture"), ("outcome", "done")],
+            stats.jobs,
+        );
+        for (reason, count) in &stats.refusals {
+            exposition.add(
+                names::VARIANTS,
+                &[("kind", "picture"), ("outcome", reason)],
+                *count,
+            );
+        }
+        exposition.add(names::VARIANT_QUEUE, &kind, stats.queued as u64);
+        exposition.add_real(
+            names::VARIANT_DURATION_SECONDS,
+            &kind,
+            stats.busy.as_secs_f64(),
+        );
+    });
+}
+
+/// What the listeners have seen, and how the node is.
+pub(super) fn add_doors(metrics: &Metrics, server: &Arc<Server>, shared: &Arc<Shared>) {
+    let (server, shared) = (Arc::downgrade(server), Arc::downgrade(shared));
+    metrics.register_source("node", move |exposition| {
+        let (Some(server), Some(shared)) = (server.upgrade(), shared.upgrade()) else {
+            return;
+        };
+        let uptime = shared.pipeline.cache().clock().uptime();
+        exposition.add_real(names::UPTIME_SECONDS, &[], uptime.as_secs_f64());
+        exposition.add(names::READY, &[], u64::from(!shared.is_draining()));
+        for report in server.report() {
+            let listener = [("listener", &*report.name)];
+            exposition.add(names::CONNECTIONS, &listener, report.open as u64);
+            exposition.add(names::CONNECTIONS_ACCEPTED, &listener, report.accepted);
+            exposition.add(
+                names::HANDSHAKE_FAILURES,
+                &listener,
+                report.handshake_failures,
+            );
+            for (reason, count) in [
+                ("full", report.refused_full),
+                ("address", report.refused_address),
+                ("late-head", report.timeouts),
+                ("stalled", report.stalls),
+                ("shed", report.shed),
+            ] {
+                let labels = [("listener", &*report.name), ("reason", reason)];
+                exposition.add(names::CONNECTIONS_REFUSED, &labels, count);
+            }
+        }
+    });
+}
+
+fn expose_tiers(store: &Store, exposition: &mut Exposition) {
+    let stats = store.stats();
+    let memory = [("tier", "mem")];
+    exposition.add(names::STORE_UP, &memory, 1);
+    exposition.add(names::STORE_BYTES, &memory, stats.memory.used_bytes);
+    exposition.add(
+        names::STORE_CAPACITY_BYTES,
+        &memory,
+        stats.memory.capacity_bytes,
+    );
+    exposition.add(names::STORE_ENTRIES, &memory, stats.memory.entries);
+    exposition.add(names::STORE_HITS, &memory, stats.memory.hits);
+    exposition.add(names::STORE_MISSES, &memory, stats.memory.misses);
+    exposition.add(names::PURGE_SEQUENCE, &[], stats.clocks.sequence);
+    exposition.add(names::PURGE_CLOCKS, &[], stats.clocks.slots);
+    exposition.add(names::PURGE_FLOOR, &[], stats.clocks.floor);
+    let Some(disk) = stats.disk else { return };
+    let labels = [("tier", "disk")];
+    exposition.add(names::STORE_UP, &labels, u64::from(disk.in_use));
+    exposition.add(names::STORE_CAPACITY_BYTES, &labels, disk.capacity_bytes);
+    exposition.add(names::STORE_WAITING_BYTES, &labels, disk.waiting_bytes);
+    exposition.add(names::STORE_HITS, &labels, disk.hits);
+    exposition.add(names::STORE_MISSES, &labels, disk.misses);
+    exposition.add(names::STORE_INSERTS, &labels, disk.writes);
+    for (reason, count) in [
+        ("full", disk.refused_full),
+        ("size", disk.refused_size),
+        ("lost", disk.lost),
+    ] {
+        exposition.add(
+            names::STORE_REFUSALS,
+            &[("tier", "disk"), ("reason", reason)],
+            count,
+        );
+    }
+    exposition.add(
+        names::STORE_ERRORS,
+        &labels,
+        disk.read_errors + disk.corrupt + disk.failures,
+    );
+}

@@ -1,0 +1,22 @@
+use std::sync::Arc;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+
+use crate::pipeline::{Body, Client, Pipeline};
+use crate::server::{Answer, Peer};
+
+/// The pipeline as the server sees it.
+pub(super) struct Door(pub(super) Arc<Pipeline>);
+
+impl Answer for Door {
+    type Body = Body;
+
+    async fn answer(&self, peer: &Peer, request: Request<Incoming>) -> Response<Body> {
+        let client = Client {
+            address: peer.address.ip(),
+            secure: peer.secure,
+        };
+        self.0.answer(client, request).await
+    }
+}
