@@ -83,6 +83,10 @@ impl Cache {
         if let Some(Mark::Declined(reason)) = self.marks.of(id, self.clock.uptime()) {
             return Derived::Declined(source, reason);
         }
+        let most = ask.zone.images.max_variants;
+        if matches!(form, Form::Picture(_)) && !self.made.note(source.object.version, id, most) {
+            return Derived::Declined(source, "too-many-variants");
+        }
         let seat = match self.board_encoding(ask, &source, id, key, form) {
             Some(Aboard::Seated(seat)) => seat,
             Some(Aboard::Landed(stored)) => {

@@ -9,7 +9,7 @@ use crate::variant::{CompressionWorkers, ImagePool, ImageWorkers};
 
 use super::FillConfig;
 use super::flight::Flights;
-use super::marks::Marks;
+use super::marks::{Made, Marks};
 
 /// The cache: what all sites share.
 pub struct Cache {
@@ -23,6 +23,7 @@ pub struct Cache {
     memory_object_max: u64,
     pub(super) flights: Arc<Flights>,
     pub(super) marks: Marks,
+    pub(super) made: Made,
     pub(super) under_way: Arc<Semaphore>,
     /// Steps of compression at one time; each is a few milliseconds of one core.
     pub(super) encoding: Arc<Semaphore>,
@@ -52,6 +53,7 @@ impl Cache {
             memory_object_max: memory.max_object_bytes,
             flights: Arc::default(),
             marks: Marks::default(),
+            made: Made::default(),
             under_way: Arc::new(Semaphore::new(config.in_flight.min(Semaphore::MAX_PERMITS))),
             encoding: Arc::new(Semaphore::new(workers.threads.max(1))),
             encodings: Arc::new(Semaphore::new(

@@ -1,3 +1,4 @@
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime};
@@ -21,6 +22,9 @@ use super::{Ask, Cache, FillError, Forwarding, Served, Story};
 
 /// How often a request moves on to another flight (a `Vary` learnt in flight, a purge) before it goes alone.
 const ROUNDS: usize = 3;
+
+/// How long the last bytes of a body wait for the tiers to take it.
+const KEEPING_PATIENCE: Duration = Duration::from_millis(20);
 
 /// While an origin fails, stale objects are served and it is asked once in this time.
 const BACK_OFF: Duration = Duration::from_secs(1);
@@ -576,13 +580,6 @@ impl Fill {
                 landing.also_as(self.cache.secondary_id(&self.ask, &vary.secondary));
             }
         }
-        pilot.publish_head(Head {
-            object: Arc::clone(&object),
-            length: content_length,
-            stored: keep.map(drop),
-            body: HeadBody::Growing,
-            vary: vary.clone(),
-        });
         let mut keeping = keep.is_ok().then(|| {
             Keeping::new(
                 Arc::clone(&self.cache),
@@ -591,6 +588,21 @@ impl Fill {
                 content_length,
             )
         });
+        let head = Head {
+            object: Arc::clone(&object),
+            length: content_length,
+            stored: keep.map(drop),
+            body: HeadBody::Growing,
+            vary: vary.clone(),
+        };
+        if content_length == Some(0) {
+            let outcome = self.keep(keeping, vary.as_ref()).await;
+            landing.close();
+            pilot.publish_head(head);
+            pilot.finish();
+            return Ok((outcome, 0));
+        }
+        pilot.publish_head(head);
         loop {
             let piece = match self.next_piece(&pilot, &mut body, content_length).await {
                 Ok(Some(piece)) => piece,
@@ -603,28 +615,47 @@ impl Fill {
                     None => keeping = None,
                 }
             }
+            let received = pilot.received() + piece.len() as u64;
+            if content_length == Some(received) {
+                // Kept before its last bytes go out: who has the whole of it and asks again finds a hit. Only a
+                // disk that is slow does not hold the client up.
+                let mut kept = pin!(self.keep(keeping, vary.as_ref()));
+                let outcome = tokio::time::timeout(KEEPING_PATIENCE, kept.as_mut()).await;
+                if outcome.is_ok() {
+                    landing.close();
+                }
+                pilot.publish(piece).await;
+                let outcome = match outcome {
+                    Ok(outcome) => outcome,
+                    Err(_) => kept.await,
+                };
+                landing.close();
+                pilot.finish();
+                return Ok((outcome, received));
+            }
             pilot.publish(piece).await;
         }
         let received = pilot.received();
+        let outcome = self.keep(keeping, vary.as_ref()).await;
+        landing.close();
+        pilot.finish();
+        Ok((outcome, received))
+    }
+
+    /// Puts what is whole where look-ups find it.
+    async fn keep(&self, keeping: Option<Keeping>, vary: Option<&VaryTrait>) -> FillOutcome {
         let finished = match keeping {
             Some(keeping) => keeping.finish().await,
             None => None,
         };
-        let outcome = match finished {
-            Some(_) => FillOutcome::Stored,
-            None => FillOutcome::NotStored,
+        let Some(finished) = finished else {
+            return FillOutcome::NotStored;
         };
-        if let Some(finished) = finished {
-            let place = vary.as_ref().map_or(self.id, |vary| {
-                self.cache.secondary_id(&self.ask, &vary.secondary)
-            });
-            self.cache
-                .install(&self.ask, place, finished, vary.as_ref())
-                .await;
-        }
-        landing.close();
-        pilot.finish();
-        Ok((outcome, received))
+        let place = vary.map_or(self.id, |vary| {
+            self.cache.secondary_id(&self.ask, &vary.secondary)
+        });
+        self.cache.install(&self.ask, place, finished, vary).await;
+        FillOutcome::Stored
     }
 
     /// The next piece of the body; gives up when nobody reads and too much is missing.

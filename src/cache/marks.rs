@@ -61,6 +61,47 @@ impl Marks {
     }
 }
 
+/// Versions whose variants are remembered at one time; the oldest goes first.
+const MADE_MAX: usize = 16_384;
+
+/// Which variants were made of each version: a bound on what a client can have made of one picture by
+/// asking for ever new sizes.
+#[derive(Default)]
+pub(super) struct Made {
+    kept: Mutex<Variants>,
+}
+
+#[derive(Default)]
+struct Variants {
+    of: HashMap<u128, Vec<u128>>,
+    order: VecDeque<u128>,
+}
+
+impl Made {
+    /// Notes that `variant` is made of `version`, unless `most` others are already. One that was made before
+    /// may be made again: tiers are lossy.
+    pub(super) fn note(&self, version: u128, variant: u128, most: usize) -> bool {
+        let mut kept = self.kept.lock();
+        if !kept.of.contains_key(&version) {
+            kept.order.push_back(version);
+            if kept.order.len() > MADE_MAX
+                && let Some(oldest) = kept.order.pop_front()
+            {
+                kept.of.remove(&oldest);
+            }
+        }
+        let variants = kept.of.entry(version).or_default();
+        if variants.contains(&variant) {
+            return true;
+        }
+        let fits = variants.len() < most;
+        if fits {
+            variants.push(variant);
+        }
+        fits
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,6 +126,18 @@ mod tests {
         assert_eq!(marks.of(7, Duration::ZERO), None);
         marks.set(7, Mark::Failing, Duration::from_secs(10));
         assert_eq!(marks.of(7, Duration::ZERO), Some(Mark::Failing));
+    }
+
+    #[test]
+    fn variants_of_one_version_are_bounded_and_those_of_others_are_not_concerned() {
+        let made = Made::default();
+        assert!(made.note(1, 10, 2) && made.note(1, 11, 2));
+        assert!(!made.note(1, 12, 2));
+        assert!(
+            made.note(1, 10, 2),
+            "what was made before may be made again"
+        );
+        assert!(made.note(2, 12, 2));
     }
 
     #[test]

@@ -131,7 +131,6 @@ pub(super) const NODE: &[Keys] = &[
                 "\"10s\"",
                 "Without progress in sending.",
             ),
-            key("body_timeout", TIMEOUT, "\"30s\"", "For a request's body."),
         ],
         later: &[
             "proxy_protocol",

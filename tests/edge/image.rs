@@ -138,3 +138,31 @@ async fn other_parameters_stay_the_origins() {
         Some("v=2&lang=de")
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_picture_can_be_made_into_is_bounded() {
+    let origin = Origin::start().await;
+    let resource = Resource::new(jpeg(160, 120))
+        .etag("\"1\"")
+        .header("content-type", "image/jpeg")
+        .cache_control("max-age=600");
+    origin.serve_resource("/a.jpg", resource);
+    let edge = Edge::with(
+        &origin,
+        "[images]\nenabled = true\nfirst_answer = \"20s\"\nmax_variants = 2\n",
+    )
+    .await;
+    for (width, made) in [(40, true), (50, true), (60, false), (40, true)] {
+        let answer = edge
+            .get_with(&format!("/a.jpg?width={width}&format=webp"), &[])
+            .await;
+        assert_eq!(answer.status.as_u16(), 200);
+        let media_type = if made { "image/webp" } else { "image/jpeg" };
+        assert_eq!(
+            answer.header("content-type"),
+            media_type,
+            "{width}: {}",
+            answer.header("cache-status")
+        );
+    }
+}
