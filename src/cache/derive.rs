@@ -11,12 +11,11 @@ use http::{HeaderMap, HeaderName};
 use tokio::sync::Semaphore;
 
 use crate::semantics::etag;
-use crate::store::{Body, Entry, Object, Tier};
+use crate::store::{Body, Entry, EntryKey, Object, Tier};
 use crate::variant::{Coding, Encoder, Recipe};
 
 use super::flight::{Boarding, Head, HeadBody, Landing, Pilot, Seat};
 use super::install::{Keeping, new_version, with_body};
-use super::lookup::head_key;
 use super::marks::Mark;
 use super::served::From;
 use super::{Ask, Cache, FillError, Served, Stored, Story};
@@ -117,9 +116,9 @@ impl Cache {
     }
 
     async fn derived(&self, id: u128, source: &Served, key: &str) -> Option<(Arc<Object>, Tier)> {
-        let (entry, tier) = match self.store.memory(&head_key(id)) {
+        let (entry, tier) = match self.store.memory(&EntryKey::head(id)) {
             Some(entry) => (entry, Tier::Memory),
-            None => self.store.load(&head_key(id)).await?,
+            None => self.store.load(&EntryKey::head(id)).await?,
         };
         match entry {
             Entry::Object(object)
@@ -134,7 +133,7 @@ impl Cache {
 
     /// The form `key` of `source`, if memory has it.
     fn just_made(&self, id: u128, source: &Object, key: &str) -> Option<Stored> {
-        match self.store.memory(&head_key(id))? {
+        match self.store.memory(&EntryKey::head(id))? {
             Entry::Object(object)
                 if *object.key == *variant_key(source, key) && self.body_is_at_hand(&object) =>
             {

@@ -297,7 +297,7 @@ impl Pilot {
         }
     }
 
-    /// Waits until somebody comes or goes.
+    /// Whether nobody reads.
     pub(super) fn is_abandoned(&self) -> bool {
         self.flight.readers() == 0
     }

@@ -8,9 +8,8 @@ use crate::store::{
 };
 use crate::variant;
 
-use super::fill::chunk_buffer;
 use super::flight::VaryTrait;
-use super::lookup::head_key;
+use super::pull::chunk_buffer;
 use super::{Ask, Cache, Zone};
 
 /// An immutable version: 128 random bits (a counter lost by a crash would be used again, and old chunks
@@ -37,7 +36,7 @@ impl Cache {
         if let Some(vary) = vary {
             self.index_variant(ask, id, vary).await;
         }
-        if let Some(Entry::Object(present)) = self.store.memory(&head_key(id))
+        if let Some(Entry::Object(present)) = self.store.memory(&EntryKey::head(id))
             && is_newer(&present, &object)
         {
             return;
@@ -47,13 +46,13 @@ impl Cache {
             Body::Chunked { .. } => Placement::MemoryAndDisk,
         };
         self.store
-            .insert(head_key(id), Entry::Object(object), placement)
+            .insert(EntryKey::head(id), Entry::Object(object), placement)
             .await;
     }
 
     /// Notes at the URL's own place by which fields it varies, and where this variant is.
     async fn index_variant(&self, ask: &Ask, id: u128, vary: &VaryTrait) {
-        let mut variants = match self.store.load(&head_key(ask.id)).await {
+        let mut variants = match self.store.load(&EntryKey::head(ask.id)).await {
             Some((Entry::Vary(index), _))
                 if *index.key == *ask.key && index.fields == vary.fields =>
             {
@@ -69,7 +68,7 @@ impl Cache {
             .len()
             .saturating_sub(ask.zone.policy.max_variants.max(1));
         for (_, dropped) in variants.drain(..over) {
-            self.store.remove(&head_key(dropped));
+            self.store.remove(&EntryKey::head(dropped));
         }
         let index = VaryIndex {
             key: ask.key.as_str().into(),
@@ -78,7 +77,7 @@ impl Cache {
         };
         let entry = Entry::Vary(Arc::new(index));
         self.store
-            .insert(head_key(ask.id), entry, Placement::MemoryAndDisk)
+            .insert(EntryKey::head(ask.id), entry, Placement::MemoryAndDisk)
             .await;
     }
 

@@ -193,7 +193,7 @@ impl Cache {
 
     /// `None` when memory alone cannot tell.
     fn locate_in_memory(&self, ask: &Ask) -> Option<Located> {
-        match self.store.memory(&head_key(ask.id))? {
+        match self.store.memory(&EntryKey::head(ask.id))? {
             Entry::Object(object) if *object.key == *ask.key => Some(Located {
                 id: ask.id,
                 fields: Vec::new(),
@@ -206,7 +206,7 @@ impl Cache {
             }),
             Entry::Vary(index) if *index.key == *ask.key => {
                 let id = self.varied_id(ask, &index.fields);
-                match self.store.memory(&head_key(id))? {
+                match self.store.memory(&EntryKey::head(id))? {
                     Entry::Object(object) if *object.key == *ask.key => Some(Located {
                         id,
                         fields: index.fields.clone(),
@@ -230,7 +230,7 @@ impl Cache {
             fields,
             found: None,
         };
-        match self.store.load(&head_key(ask.id)).await {
+        match self.store.load(&EntryKey::head(ask.id)).await {
             Some((Entry::Object(object), tier)) if *object.key == *ask.key => Located {
                 id: ask.id,
                 fields: Vec::new(),
@@ -243,7 +243,7 @@ impl Cache {
             },
             Some((Entry::Vary(index), _)) if *index.key == *ask.key => {
                 let id = self.varied_id(ask, &index.fields);
-                let found = match self.store.load(&head_key(id)).await {
+                let found = match self.store.load(&EntryKey::head(id)).await {
                     Some((Entry::Object(object), tier)) if *object.key == *ask.key => {
                         Some(Stored {
                             object,
@@ -284,11 +284,4 @@ impl Cache {
 /// A variant's place differs from the URL's.
 fn forwarding_is_varied(id: &u128, ask: &Ask) -> bool {
     *id != ask.id
-}
-
-pub(super) const fn head_key(id: u128) -> EntryKey {
-    EntryKey {
-        id,
-        part: Part::Head,
-    }
 }

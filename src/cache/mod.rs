@@ -12,6 +12,7 @@ mod flight;
 mod install;
 mod lookup;
 mod marks;
+mod pull;
 mod purge;
 mod reader;
 mod served;

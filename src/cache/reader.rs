@@ -11,7 +11,6 @@ use crate::semantics::etag::EntityTag;
 use crate::store::{Body, CHUNK_BYTES, Entry, EntryKey, Object, Part, Placement, Store};
 
 use super::flight::{Piece, Seat};
-use super::lookup::head_key;
 use super::{Ask, FillError};
 
 const CHUNK: u64 = CHUNK_BYTES as u64;
@@ -135,7 +134,7 @@ impl Reader {
         self.failed = true;
         self.seat = None;
         if let (FillError::Hole, Some(id)) = (&error, self.tiers.head) {
-            self.tiers.store.remove(&head_key(id));
+            self.tiers.store.remove(&EntryKey::head(id));
         }
         error
     }

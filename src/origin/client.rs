@@ -7,6 +7,8 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout};
 
+use crate::semantics::hop_by_hop;
+
 use super::admission::{Admission, Slot};
 use super::body::{Body, Exchange};
 use super::config::{Config, HostHeader, RetryOn, Scheme, Server};
@@ -314,7 +316,7 @@ impl Client {
             fields.insert(name, value.clone());
         }
         // The connection is ours alone, and there is no body.
-        head::remove_hop_by_hop(&mut fields);
+        hop_by_hop::remove(&mut fields);
         fields.remove(CONTENT_LENGTH);
         fields.remove(HOST);
         fields
@@ -385,7 +387,7 @@ impl Answer {
             Version::HTTP_11 => delimited && !asks_to_close(&headers),
             _ => false,
         };
-        head::remove_hop_by_hop(&mut headers);
+        hop_by_hop::remove(&mut headers);
         head::single_length(&mut headers, length);
         Ok(Self {
             status: parts.status,

@@ -1,8 +1,5 @@
-use http::header::{
-    CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VARY,
-};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue, StatusCode, Version};
 
 /// Fields that an answer may have (RFC 9110 leaves the limit to us).
 pub(super) const FIELDS_MAX: usize = 200;
@@ -73,41 +70,6 @@ fn digits(value: &HeaderValue) -> Option<u64> {
     if plain { text.parse().ok() } else { None }
 }
 
-/// Removes what belongs to one connection only (RFC 9110 §7.6.1), in either direction.
-pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    const ALWAYS: [HeaderName; 9] = [
-        CONNECTION,
-        TE,
-        TRAILER,
-        TRANSFER_ENCODING,
-        UPGRADE,
-        PROXY_AUTHENTICATE,
-        PROXY_AUTHORIZATION,
-        HeaderName::from_static("keep-alive"),
-        HeaderName::from_static("proxy-connection"),
-    ];
-    // Names that must outlive the hop cannot be declared away by the other side.
-    const NEVER: [HeaderName; 6] = [
-        CACHE_CONTROL,
-        CONTENT_ENCODING,
-        CONTENT_LENGTH,
-        CONTENT_TYPE,
-        SET_COOKIE,
-        VARY,
-    ];
-    let named: Vec<HeaderName> = headers
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
-        .filter(|name| !NEVER.contains(name))
-        .collect();
-    for name in ALWAYS.iter().chain(&named) {
-        headers.remove(name);
-    }
-}
-
 /// Makes repeats of one Content-Length one.
 pub(super) fn single_length(headers: &mut HeaderMap, length: Option<u64>) {
     if let Some(length) = length {
@@ -117,6 +79,8 @@ pub(super) fn single_length(headers: &mut HeaderMap, length: Option<u64>) {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderName;
+
     use super::*;
 
     fn map(lines: &[(&str, &str)]) -> HeaderMap {
@@ -222,23 +186,5 @@ mod tests {
             headers.append("x", HeaderValue::from_static("y"));
         }
         assert_eq!(check(StatusCode::OK, H1, &headers), Err(Refused::TooLarge));
-    }
-
-    #[test]
-    fn fields_of_the_connection_are_removed_and_others_cannot_be_declared_away() {
-        let mut headers = map(&[
-            ("connection", "close, X-Private"),
-            ("connection", "cache-control"),
-            ("keep-alive", "timeout=5"),
-            ("x-private", "1"),
-            ("cache-control", "no-store"),
-            ("upgrade", "h2c"),
-            ("etag", "\"a\""),
-        ]);
-        remove_hop_by_hop(&mut headers);
-        assert_eq!(
-            headers,
-            map(&[("cache-control", "no-store"), ("etag", "\"a\"")])
-        );
     }
 }
