@@ -1,11 +1,16 @@
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::header::{ACCEPT_ENCODING, USER_AGENT, VIA};
+use http::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, IF_MATCH,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, USER_AGENT, VIA,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::origin;
 use crate::policy;
+use crate::semantics::hop_by_hop;
 use crate::store::Store;
 
 use super::Zone;
@@ -61,28 +66,119 @@ impl Ask {
         varied
     }
 
-    /// The origin request, built anew (DESIGN §3): what is not in the key is not forwarded. `extra` brings
-    /// validators or a range.
+    /// Whether the origin sees all of the client's end-to-end fields.
+    pub(super) fn is_transparent(&self) -> bool {
+        self.zone.is_transparent()
+    }
+
+    /// Whether the request says who asks, in a way that the origin gets to see: its answer may be for this client
+    /// alone although nothing in it says so.
+    pub(super) fn is_personal(&self) -> bool {
+        let authorized = self.zone.policy.authorization != policy::Authorization::Strip
+            && self.headers.contains_key(AUTHORIZATION);
+        authorized || (self.is_transparent() && self.headers.contains_key(COOKIE))
+    }
+
+    /// The text by which this request's variant is told apart, among those that vary by `fields`.
+    pub(super) fn secondary(&self, fields: &[HeaderName]) -> String {
+        policy::secondary_key(fields, &self.selecting(fields), &self.zone.policy.vary)
+    }
+
+    /// The fields that choose a variant, as the origin sees them: those that the node makes itself are not
+    /// the client's.
+    fn selecting(&self, fields: &[HeaderName]) -> Cow<'_, HeaderMap> {
+        if !fields.iter().any(is_made_here) {
+            return Cow::Borrowed(&self.headers);
+        }
+        let mut seen = self.headers.clone();
+        self.sign(&mut seen);
+        Cow::Owned(seen)
+    }
+
+    /// The request for the object itself. What is not in the key is not forwarded, unless the site is transparent
+    /// (DESIGN §3). `extra` brings validators or a range.
     pub(super) fn origin_request(
         &self,
         varied: &HeaderMap,
         extra: Vec<(HeaderName, HeaderValue)>,
     ) -> origin::Request {
-        let config = self.zone.origin.config();
+        self.message(Method::GET, varied, Conditions::Ours(extra))
+    }
+
+    /// A request to the origin, built anew.
+    pub(super) fn message(
+        &self,
+        method: Method,
+        varied: &HeaderMap,
+        conditions: Conditions,
+    ) -> origin::Request {
+        let mut headers = if self.is_transparent() {
+            self.all_fields()
+        } else {
+            self.listed_fields(varied)
+        };
+        if self.zone.policy.authorization == policy::Authorization::Strip {
+            headers.remove(AUTHORIZATION);
+        }
+        if !is_read(&method) {
+            for (name, value) in &self.headers {
+                if describes_a_body(name) {
+                    headers.insert(name, value.clone());
+                }
+            }
+        }
+        match conditions {
+            Conditions::Ours(fields) => {
+                for name in &CONDITIONS {
+                    headers.remove(name);
+                }
+                for (name, value) in fields {
+                    headers.insert(name, value);
+                }
+            }
+            Conditions::Theirs => {
+                for name in &CONDITIONS {
+                    headers.remove(name);
+                    for value in self.headers.get_all(name) {
+                        headers.append(name, value.clone());
+                    }
+                }
+            }
+        }
+        self.sign(&mut headers);
+        origin::Request {
+            method,
+            path: self.path.clone(),
+            query: self.query.clone(),
+            client_host: self.host.clone(),
+            headers,
+        }
+    }
+
+    /// The client's end-to-end fields.
+    fn all_fields(&self) -> HeaderMap {
+        let mut headers = self.headers.clone();
+        hop_by_hop::remove(&mut headers);
+        for name in [HOST, EXPECT, CONTENT_LENGTH] {
+            headers.remove(name);
+        }
+        headers
+    }
+
+    /// What is known to choose a variant, what the site lists, and what the node says for all its clients.
+    fn listed_fields(&self, varied: &HeaderMap) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for (name, value) in varied {
             headers.append(name, value.clone());
         }
-        for name in &config.forward_headers {
+        for name in &self.zone.origin.config().forward_headers {
             headers.remove(name);
             for value in self.headers.get_all(name) {
                 headers.append(name, value.clone());
             }
         }
-        if self.zone.policy.authorization != policy::Authorization::Strip
-            && let Some(value) = self.headers.get(http::header::AUTHORIZATION)
-        {
-            headers.insert(http::header::AUTHORIZATION, value.clone());
+        if let Some(value) = self.headers.get(AUTHORIZATION) {
+            headers.insert(AUTHORIZATION, value.clone());
         }
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         headers
@@ -91,37 +187,75 @@ impl Ask {
                 "brim/",
                 env!("CARGO_PKG_VERSION")
             )));
-        if let Ok(via) = HeaderValue::try_from(format!("1.1 {}", self.zone.node)) {
-            headers.insert(VIA, via);
-        }
-        self.pass_loop_tokens(&mut headers);
-        if let Ok(value) = HeaderValue::try_from(self.peer.to_string()) {
-            headers.insert(FORWARDED_FOR, value);
-        }
-        let scheme = if self.secure { "https" } else { "http" };
-        headers.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme));
-        for (name, value) in extra {
-            headers.insert(name, value);
-        }
-        origin::Request {
-            method: Method::GET,
-            path: self.path.clone(),
-            query: self.query.clone(),
-            client_host: self.host.clone(),
-            headers,
-        }
+        headers
     }
 
-    /// RFC 8586 §2: every node appends its token and keeps those that are there.
-    fn pass_loop_tokens(&self, headers: &mut HeaderMap) {
-        let before = self
-            .headers
-            .get_all(CDN_LOOP)
-            .iter()
-            .map(HeaderValue::as_bytes);
-        let tokens: Vec<&[u8]> = before.chain([self.zone.node.as_bytes()]).collect();
-        if let Ok(list) = HeaderValue::from_bytes(&tokens.join(&b", "[..])) {
-            headers.insert(CDN_LOOP, list);
-        }
+    /// Says who hands the request on, and for whom. A transparent site hands on what nodes before it said.
+    fn sign(&self, headers: &mut HeaderMap) {
+        let transparent = self.is_transparent();
+        let before = |name: &HeaderName| match transparent {
+            true => self.headers.get_all(name).iter().collect(),
+            false => Vec::new(),
+        };
+        append_member(
+            headers,
+            VIA,
+            &before(&VIA),
+            &format!("1.1 {}", self.zone.node),
+        );
+        append_member(
+            headers,
+            FORWARDED_FOR,
+            &before(&FORWARDED_FOR),
+            &self.peer.to_string(),
+        );
+        let loop_tokens: Vec<_> = self.headers.get_all(CDN_LOOP).iter().collect();
+        // RFC 8586 §2: every node appends its token and keeps those that are there.
+        append_member(headers, CDN_LOOP, &loop_tokens, &self.zone.node);
+        let scheme = if self.secure { "https" } else { "http" };
+        headers.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme));
+    }
+}
+
+/// What becomes of the client's own conditions and range in a request to the origin.
+pub(super) enum Conditions {
+    /// They are left out, for the node answers them itself. These take their place.
+    Ours(Vec<(HeaderName, HeaderValue)>),
+    /// As they came: the answer is for this client alone.
+    Theirs,
+}
+
+const CONDITIONS: [HeaderName; 6] = [
+    IF_MATCH,
+    IF_NONE_MATCH,
+    IF_MODIFIED_SINCE,
+    IF_UNMODIFIED_SINCE,
+    IF_RANGE,
+    RANGE,
+];
+
+/// Whether requests of this method are for the object itself.
+pub(super) fn is_read(method: &Method) -> bool {
+    method == Method::GET || method == Method::HEAD
+}
+
+fn is_made_here(name: &HeaderName) -> bool {
+    [VIA, FORWARDED_FOR, FORWARDED_PROTO, CDN_LOOP].contains(name)
+}
+
+/// RFC 9110 §8: the representation in a request. Its length is for the connection to say.
+fn describes_a_body(name: &HeaderName) -> bool {
+    name.as_str().starts_with("content-") && *name != CONTENT_LENGTH
+}
+
+/// One line of what was there and the node's own member.
+fn append_member(headers: &mut HeaderMap, name: HeaderName, before: &[&HeaderValue], own: &str) {
+    let members: Vec<&[u8]> = before
+        .iter()
+        .map(|value| value.as_bytes())
+        .chain([own.as_bytes()])
+        .collect();
+    if let Ok(line) = HeaderValue::from_bytes(&members.join(&b", "[..])) {
+        headers.insert(name, line);
     }
 }

@@ -213,6 +213,7 @@ impl Served {
             object: Arc::clone(&self.object),
             length: self.length,
             story: self.story,
+            handed_on: false,
             from,
             refetch: self.refetch.clone(),
             head: self.head,
@@ -247,6 +248,7 @@ impl Work {
             length: None,
             stored: Ok(()),
             body: HeadBody::Growing,
+            personal: false,
             vary: None,
         });
         let max_bytes = self.ask.zone.policy.max_object_bytes;
@@ -349,6 +351,7 @@ impl Work {
             length: Some(length),
             stored: Ok(()),
             body: HeadBody::Growing,
+            personal: false,
             vary: None,
         });
         pilot.kept_to(length);

@@ -1,14 +1,15 @@
 use std::sync::Arc;
 
-use http::{HeaderName, StatusCode};
+use http::{HeaderName, Method, StatusCode};
 
 use crate::policy::{self, NotStored};
 use crate::semantics::status_fields::Forward;
 use crate::store::Purged;
 
+use super::ask::is_read;
 use super::flight::{Boarding, Flight, Head, HeadBody, Landing, Seat};
 use super::marks::Mark;
-use super::pull::{Fill, Storing};
+use super::pull::{Errand, Fill, Storing};
 use super::reader::Refetch;
 use super::{Ask, Cache, FillError, Forwarding, Served, Story};
 
@@ -26,22 +27,34 @@ impl Cache {
         ask: &Arc<Ask>,
         forwarding: Forwarding,
     ) -> Result<Served, FillError> {
-        if let Some(stale) = self.stale_while_failing(ask, &forwarding) {
-            return Ok(stale);
+        if let Some(answer) = self.while_failing(ask, &forwarding) {
+            return answer;
         }
-        match self.fill_together(ask, &forwarding).await {
+        let filled = if policy::forbids_storing(&ask.zone.policy, &ask.headers) {
+            let storing = Storing::No(NotStored::NoStore);
+            self.fill_alone(ask, &forwarding, Errand::Alone, storing)
+                .await
+        } else if ask.zone.policy.collapse {
+            self.fill_together(ask, &forwarding).await
+        } else {
+            self.fill_alone(ask, &forwarding, Errand::Alone, Storing::Yes)
+                .await
+        };
+        match filled {
             Ok(served) => Ok(served),
             Err(error) => self.stale_on_error(ask, &forwarding, &error).ok_or(error),
         }
     }
 
-    /// Pulls past the cache: nothing is looked up, shared or stored.
+    /// Hands a request on past the store: nothing is looked up, shared or (but for what a POST leaves for later
+    /// GETs) stored. What an unsafe method invalidates is invalidated before its answer begins.
     ///
     /// # Errors
     /// When the origin gives no answer.
-    pub async fn bypass(
+    pub async fn hand_on(
         self: &Arc<Self>,
         ask: &Arc<Ask>,
+        method: Method,
         why: Forward,
     ) -> Result<Served, FillError> {
         let forwarding = Forwarding {
@@ -51,15 +64,42 @@ impl Cache {
             fields: Vec::new(),
             soft_purged: false,
         };
-        self.fill_alone(ask, &forwarding, Storing::No(NotStored::Off))
+        let storing = if is_read(&method) {
+            Storing::No(NotStored::Off)
+        } else {
+            Storing::Yes
+        };
+        self.fill_alone(ask, &forwarding, Errand::HandOn(method), storing)
             .await
+    }
+
+    /// Asks the origin for the head alone, and brings a stored object up to date with it (RFC 9111 §4.3.5).
+    ///
+    /// # Errors
+    /// As [`Cache::fill`].
+    pub async fn head(
+        self: &Arc<Self>,
+        ask: &Arc<Ask>,
+        forwarding: Forwarding,
+    ) -> Result<Served, FillError> {
+        if let Some(answer) = self.while_failing(ask, &forwarding) {
+            return answer;
+        }
+        let errand = Errand::HandOn(Method::HEAD);
+        match self
+            .fill_alone(ask, &forwarding, errand, Storing::Yes)
+            .await
+        {
+            Ok(served) => Ok(served),
+            Err(error) => self.stale_on_error(ask, &forwarding, &error).ok_or(error),
+        }
     }
 
     /// Validates a stale object behind an answer that was given from it. One at a time, detached, and not
     /// while the origin is failing on it.
     pub fn refresh(self: &Arc<Self>, ask: &Arc<Ask>, forwarding: &Forwarding) {
-        let failing = self.marks.of(forwarding.id, self.clock.uptime()) == Some(Mark::Failing);
-        if failing || self.flights.has(forwarding.id) {
+        let mark = self.marks.of(forwarding.id, self.clock.uptime());
+        if matches!(mark, Some(Mark::Failing(_))) || self.flights.has(forwarding.id) {
             return;
         }
         let sequence = self.store.clocks().sequence();
@@ -71,7 +111,7 @@ impl Cache {
             || None,
         );
         if let Boarding::Leads(seat, landing) = boarding {
-            self.take_off(ask, forwarding, landing, Storing::Yes);
+            self.take_off(ask, forwarding, landing, Errand::Object, Storing::Yes);
             // The seat keeps the fill wanted until it has landed.
             self.fills.spawn(async move {
                 let mut position = 0;
@@ -84,11 +124,18 @@ impl Cache {
         }
     }
 
-    fn stale_while_failing(&self, ask: &Arc<Ask>, forwarding: &Forwarding) -> Option<Served> {
-        if self.marks.of(forwarding.id, self.clock.uptime()) != Some(Mark::Failing) {
+    /// While the origin has just failed on a key, it is not asked again: a stale object is served, or the
+    /// error is shared.
+    fn while_failing(
+        &self,
+        ask: &Arc<Ask>,
+        forwarding: &Forwarding,
+    ) -> Option<Result<Served, FillError>> {
+        let Some(Mark::Failing(error)) = self.marks.of(forwarding.id, self.clock.uptime()) else {
             return None;
-        }
-        self.stale(ask, forwarding, "origin-failing", None)
+        };
+        let stale = self.stale(ask, forwarding, "origin-failing", None);
+        Some(stale.ok_or(error))
     }
 
     fn stale_on_error(
@@ -156,7 +203,7 @@ impl Cache {
                     Boarding::Full => return Err(FillError::TooManyWaiters),
                     Boarding::Follows(seat) => (seat, false),
                     Boarding::Leads(seat, landing) => {
-                        self.take_off(ask, &round, landing, Storing::Yes);
+                        self.take_off(ask, &round, landing, Errand::Object, Storing::Yes);
                         (seat, true)
                     }
                 };
@@ -178,13 +225,15 @@ impl Cache {
             fields,
             soft_purged: forwarding.soft_purged,
         };
-        self.fill_alone(ask, &last, Storing::Yes).await
+        self.fill_alone(ask, &last, Errand::Alone, Storing::Yes)
+            .await
     }
 
     async fn fill_alone(
         self: &Arc<Self>,
         ask: &Arc<Ask>,
         forwarding: &Forwarding,
+        errand: Errand,
         storing: Storing,
     ) -> Result<Served, FillError> {
         let sequence = self.store.clocks().sequence();
@@ -192,7 +241,7 @@ impl Cache {
             .flights
             .alone(sequence)
             .ok_or(FillError::TooManyWaiters)?;
-        self.take_off(ask, forwarding, landing, storing);
+        self.take_off(ask, forwarding, landing, errand, storing);
         let head = seat.head().await?;
         Ok(self.served(ask, forwarding, seat, &head, true))
     }
@@ -206,7 +255,7 @@ impl Cache {
         leads: bool,
     ) -> Served {
         let status = match head.body {
-            HeadBody::Growing => head.object.status,
+            HeadBody::Growing | HeadBody::HandedOn => head.object.status,
             HeadBody::Stored => StatusCode::NOT_MODIFIED,
         };
         let story = Story {
@@ -254,7 +303,7 @@ impl Cache {
     /// Whether the answer whose head has come is an answer to `ask` too (DESIGN §4, Flights).
     fn may_board(&self, ask: &Ask, seat: &Seat, head: &Head, leads: bool) -> Share {
         if let Some(vary) = &head.vary {
-            let mine = policy::secondary_key(&vary.fields, &ask.headers, &ask.zone.policy.vary);
+            let mine = ask.secondary(&vary.fields);
             if mine != vary.secondary {
                 return Share::Elsewhere(self.secondary_id(ask, &mine), vary.fields.clone());
             }
@@ -265,7 +314,11 @@ impl Cache {
         if head.stored.is_err() || head.object.freshness.always_validate {
             return Share::No;
         }
-        if head.object.freshness.lifetime.is_zero() && head.object.freshness.must_revalidate {
+        let freshness = &head.object.freshness;
+        let is_fresh = freshness.is_fresh(self.clock.now());
+        // An answer that is stale at once is shared only with those who waited for it, and only if
+        // nothing says that it may be one client's own.
+        if !is_fresh && (freshness.must_revalidate || head.personal || ask.is_personal()) {
             return Share::No;
         }
         if self.is_purged(ask, seat.flight().sequence, &head.object.tags) {
@@ -279,6 +332,7 @@ impl Cache {
         ask: &Arc<Ask>,
         forwarding: &Forwarding,
         landing: Landing,
+        errand: Errand,
         storing: Storing,
     ) {
         let varied = ask.varied(&forwarding.fields);
@@ -292,6 +346,7 @@ impl Cache {
                 .map(|stored| Arc::clone(&stored.object)),
             soft_purged: forwarding.soft_purged,
             varied,
+            errand,
             storing,
         };
         self.fills.spawn(async move {

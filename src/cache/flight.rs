@@ -40,6 +40,8 @@ pub(super) struct Head {
     pub(super) stored: Result<(), NotStored>,
     /// Where the body comes from.
     pub(super) body: HeadBody,
+    /// Whether the request that pulls it said who asks.
+    pub(super) personal: bool,
     /// The varying request fields that the origin chose by, and the key made of what it was sent.
     pub(super) vary: Option<VaryTrait>,
 }
@@ -51,6 +53,8 @@ pub(super) enum HeadBody {
     Growing,
     /// The tiers: the origin said that the stored one is still right.
     Stored,
+    /// The flight itself, for one reader: the origin has looked at that client's conditions and range.
+    HandedOn,
 }
 
 /// A `Vary` learnt from an answer.

@@ -126,7 +126,7 @@ impl Cache {
     pub fn remembered(&self, ask: &Ask) -> Option<&'static str> {
         match self.marks.of(ask.id, self.clock.uptime())? {
             Mark::Uncacheable(reason) => Some(reason),
-            Mark::Failing => Some("the origin failed on it a moment ago"),
+            Mark::Failing(_) => Some("the origin failed on it a moment ago"),
             Mark::Declined(reason) => Some(reason),
         }
     }
@@ -266,8 +266,7 @@ impl Cache {
 
     /// Where the variant that answers `ask` is kept.
     pub(super) fn varied_id(&self, ask: &Ask, fields: &[HeaderName]) -> u128 {
-        let secondary = policy::secondary_key(fields, &ask.headers, &ask.zone.policy.vary);
-        self.secondary_id(ask, &secondary)
+        self.secondary_id(ask, &ask.secondary(fields))
     }
 
     pub(super) fn secondary_id(&self, ask: &Ask, secondary: &str) -> u128 {

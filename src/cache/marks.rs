@@ -3,16 +3,18 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::FillError;
+
 /// Marks kept at one time; the oldest goes first.
 const MARKS_MAX: usize = 65_536;
 
 /// A short memory of what became of a key, bounded in number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) enum Mark {
     /// Its last answer could not be stored, for this reason: nobody needs to wait for the next one.
     Uncacheable(&'static str),
-    /// The origin failed on it: stale answers are given at once.
-    Failing,
+    /// The origin failed on it, in this way: a stale answer or this error is given at once.
+    Failing(FillError),
     /// This form of it is not worth having, or cannot be made.
     Declined(&'static str),
 }
@@ -49,7 +51,7 @@ impl Marks {
         kept.marks
             .get(&id)
             .filter(|(_, until)| *until > uptime)
-            .map(|(mark, _)| *mark)
+            .map(|(mark, _)| mark.clone())
     }
 
     /// Forgets a mark that no longer holds; its place in the order is left to age out.
@@ -106,26 +108,30 @@ impl Made {
 mod tests {
     use super::*;
 
+    fn reason(marks: &Marks, id: u128, uptime_seconds: u64) -> Option<&'static str> {
+        match marks.of(id, Duration::from_secs(uptime_seconds))? {
+            Mark::Uncacheable(reason) | Mark::Declined(reason) => Some(reason),
+            Mark::Failing(error) => Some(error.kind()),
+        }
+    }
+
     #[test]
     fn a_mark_holds_until_its_time_and_no_longer() {
         let marks = Marks::default();
         marks.set(7, Mark::Uncacheable("no-store"), Duration::from_secs(10));
-        assert_eq!(
-            marks.of(7, Duration::from_secs(9)),
-            Some(Mark::Uncacheable("no-store"))
-        );
-        assert_eq!(marks.of(7, Duration::from_secs(10)), None);
-        assert_eq!(marks.of(8, Duration::ZERO), None);
+        assert_eq!(reason(&marks, 7, 9), Some("no-store"));
+        assert_eq!(reason(&marks, 7, 10), None);
+        assert_eq!(reason(&marks, 8, 0), None);
     }
 
     #[test]
     fn a_cleared_mark_is_gone_and_can_come_back() {
         let marks = Marks::default();
-        marks.set(7, Mark::Failing, Duration::from_secs(10));
+        marks.set(7, Mark::Declined("busy"), Duration::from_secs(10));
         marks.clear(7);
-        assert_eq!(marks.of(7, Duration::ZERO), None);
-        marks.set(7, Mark::Failing, Duration::from_secs(10));
-        assert_eq!(marks.of(7, Duration::ZERO), Some(Mark::Failing));
+        assert_eq!(reason(&marks, 7, 0), None);
+        marks.set(7, Mark::Declined("busy"), Duration::from_secs(10));
+        assert_eq!(reason(&marks, 7, 0), Some("busy"));
     }
 
     #[test]
@@ -146,10 +152,7 @@ mod tests {
         for id in 0..=MARKS_MAX as u128 {
             marks.set(id, Mark::Uncacheable("no-store"), Duration::from_secs(10));
         }
-        assert_eq!(marks.of(0, Duration::ZERO), None);
-        assert_eq!(
-            marks.of(1, Duration::ZERO),
-            Some(Mark::Uncacheable("no-store"))
-        );
+        assert_eq!(reason(&marks, 0, 0), None);
+        assert_eq!(reason(&marks, 1, 0), Some("no-store"));
     }
 }

@@ -10,6 +10,7 @@ mod error;
 mod fill;
 mod flight;
 mod install;
+mod invalidate;
 mod lookup;
 mod marks;
 mod pull;

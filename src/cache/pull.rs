@@ -13,6 +13,7 @@ use crate::semantics::date;
 use crate::store::{Body, CHUNK_BYTES, Dressed, Object};
 use crate::telemetry::FillOutcome;
 
+use super::ask::{Conditions, is_read};
 use super::flight::{Head, HeadBody, Landing, Pilot, VaryTrait};
 use super::install::Keeping;
 use super::marks::Mark;
@@ -31,6 +32,30 @@ pub(super) enum Storing {
     No(NotStored),
 }
 
+/// What a fill asks the origin for.
+pub(super) enum Errand {
+    /// The object, for everybody who waits for it.
+    Object,
+    /// The object, for one client: answers for its key are each client's own.
+    Alone,
+    /// What the client asked for, in its own words: a HEAD, an unsafe method, or past the store.
+    HandOn(Method),
+}
+
+impl Errand {
+    fn method(&self) -> &Method {
+        match self {
+            Self::Object | Self::Alone => &Method::GET,
+            Self::HandOn(method) => method,
+        }
+    }
+
+    /// Whether a failure tells something of the object, and an error may be answered by a stale one.
+    fn is_for_the_object(&self) -> bool {
+        is_read(self.method())
+    }
+}
+
 /// One pull from the origin.
 pub(super) struct Fill {
     pub(super) cache: Arc<Cache>,
@@ -39,6 +64,7 @@ pub(super) struct Fill {
     pub(super) candidate: Option<Arc<Object>>,
     pub(super) soft_purged: bool,
     pub(super) varied: HeaderMap,
+    pub(super) errand: Errand,
     pub(super) storing: Storing,
 }
 
@@ -50,12 +76,12 @@ impl Fill {
         let (outcome, bytes) = match self.pull(pilot, &mut landing).await {
             Ok((outcome, bytes)) => (outcome, bytes),
             Err((error, pilot)) => {
-                if error.is_origins_fault() {
-                    self.cache.marks.set(
-                        self.id,
-                        Mark::Failing,
-                        self.cache.clock.uptime() + BACK_OFF,
-                    );
+                // A body that broke off midway is worth another try at once, unless a stale object is there.
+                let at_the_head = pilot.received() == 0 || self.candidate.is_some();
+                if error.is_origins_fault() && at_the_head && self.errand.is_for_the_object() {
+                    let until = self.cache.clock.uptime() + BACK_OFF;
+                    let mark = Mark::Failing(error.clone());
+                    self.cache.marks.set(self.id, mark, until);
                 }
                 // Nobody may find a flight that is about to fail.
                 landing.close();
@@ -84,11 +110,9 @@ impl Fill {
         let Ok(_under_way) = self.cache.under_way.try_acquire() else {
             return Err((FillError::Overloaded, pilot));
         };
-        let validators = match &self.candidate {
-            Some(object) => policy::conditional_fields(&object.headers).into_vec(),
-            None => Vec::new(),
-        };
-        let request = self.ask.origin_request(&self.varied, validators);
+        let (conditions, handed_on) = self.conditions();
+        let method = self.errand.method().clone();
+        let request = self.ask.message(method, &self.varied, conditions);
         let requested_at = self.cache.clock.now();
         let fetched = tokio::select! {
             fetched = self.ask.zone.origin.fetch(request) => fetched,
@@ -102,6 +126,18 @@ impl Fill {
             requested_at,
             received_at: self.cache.clock.now(),
         };
+        if !is_read(self.errand.method()) {
+            self.cache
+                .invalidate_after(&self.ask, self.errand.method(), &response)
+                .await;
+            return self.stream(pilot, landing, response, &times).await;
+        }
+        if self.is_worse_than_stale(response.status, times.received_at) {
+            return Err((FillError::Status(response.status), pilot));
+        }
+        if handed_on {
+            return self.stream(pilot, landing, response, &times).await;
+        }
         if response.status == StatusCode::NOT_MODIFIED {
             return match self.validated(&response, &pilot, &times).await {
                 Some(head) => {
@@ -117,10 +153,24 @@ impl Fill {
         if response.status == StatusCode::PARTIAL_CONTENT {
             return Err((FillError::Unasked(response.status), pilot));
         }
-        if self.is_worse_than_stale(response.status, times.received_at) {
-            return Err((FillError::Status(response.status), pilot));
-        }
         self.stream(pilot, landing, response, &times).await
+    }
+
+    /// The conditions of the request, and whether they are the client's own.
+    fn conditions(&self) -> (Conditions, bool) {
+        let ours = |object: &Arc<Object>| policy::conditional_fields(&object.headers).into_vec();
+        match (&self.errand, &self.candidate) {
+            (Errand::Object | Errand::Alone, Some(object)) => {
+                (Conditions::Ours(ours(object)), false)
+            }
+            (Errand::Object, None) => (Conditions::Ours(Vec::new()), false),
+            (Errand::HandOn(method), _) if !is_read(method) => (Conditions::Theirs, true),
+            // What is one client's own anyway is better not sent at all when that client has it.
+            (Errand::Alone, None) | (Errand::HandOn(_), _) if self.ask.is_transparent() => {
+                (Conditions::Theirs, true)
+            }
+            (Errand::Alone, None) | (Errand::HandOn(_), _) => (Conditions::Ours(Vec::new()), false),
+        }
     }
 
     /// RFC 5861 §4: a stored answer that may still be served on an error is not given up for one.
@@ -147,6 +197,7 @@ impl Fill {
         let freshness = match self.assess(stored.status, &headers, times) {
             Ok(freshness) => freshness,
             Err(reason) => {
+                self.give_up_the_stored(reason).await;
                 let object = self.object(
                     stored.status,
                     &headers,
@@ -178,6 +229,7 @@ impl Fill {
             object: Arc::new(object),
             stored: keep,
             body: HeadBody::Stored,
+            personal: self.ask.is_personal(),
             vary: None,
         }
     }
@@ -192,7 +244,7 @@ impl Fill {
             return Err(reason);
         }
         let exchange = Exchange {
-            method: &Method::GET,
+            method: self.errand.method(),
             request: &self.ask.headers,
             status,
             response: headers,
@@ -262,9 +314,12 @@ impl Fill {
             keep = Err(NotStored::TooLarge);
         }
         headers.remove(CONTENT_LENGTH);
-        headers.remove(CONTENT_RANGE);
+        let handed_on = self.is_handed_on(status);
+        if !handed_on {
+            headers.remove(CONTENT_RANGE);
+        }
         let freshness = keep.unwrap_or_else(|_| Freshness::stale_at(times.received_at));
-        let mut object = self.object(status, &headers, freshness, pilot.sequence());
+        let mut object = self.object(status, &headers, freshness, self.sequence(&pilot));
         object.body = Body::Chunked {
             length: content_length.unwrap_or(0),
         };
@@ -272,6 +327,7 @@ impl Fill {
         let object = Arc::new(object);
         if let Err(reason) = &keep {
             self.remember_uncacheable(landing, *reason);
+            self.give_up_the_stored(*reason).await;
         } else {
             self.cache.marks.clear(self.id);
             if let Some(vary) = &vary {
@@ -290,7 +346,11 @@ impl Fill {
             object: Arc::clone(&object),
             length: content_length,
             stored: keep.map(drop),
-            body: HeadBody::Growing,
+            body: match handed_on {
+                true => HeadBody::HandedOn,
+                false => HeadBody::Growing,
+            },
+            personal: self.ask.is_personal(),
             vary: vary.clone(),
         };
         if content_length == Some(0) {
@@ -356,6 +416,17 @@ impl Fill {
         FillOutcome::Stored
     }
 
+    /// Whether the answer is the client's as it is: the origin has looked at its conditions and range.
+    fn is_handed_on(&self, status: StatusCode) -> bool {
+        match &self.errand {
+            Errand::Object => false,
+            Errand::HandOn(method) if !is_read(method) => true,
+            Errand::Alone | Errand::HandOn(_) => {
+                self.ask.is_transparent() && matches!(status.as_u16(), 206 | 304 | 412 | 416)
+            }
+        }
+    }
+
     /// The next piece of the body; gives up when nobody reads and too much is missing.
     async fn next_piece(
         &self,
@@ -383,7 +454,9 @@ impl Fill {
 
     fn remember_uncacheable(&self, landing: &mut Landing, reason: NotStored) {
         let memory = self.ask.zone.policy.uncacheable_memory;
-        if matches!(self.storing, Storing::Yes) && !memory.is_zero() {
+        let is_telling = matches!(self.errand, Errand::Object | Errand::Alone)
+            && matches!(self.storing, Storing::Yes);
+        if is_telling && !memory.is_zero() {
             let until = self.cache.clock.uptime() + memory;
             self.cache
                 .marks
@@ -392,17 +465,42 @@ impl Fill {
         landing.close();
     }
 
+    /// RFC 9111 §3: what an answer that must not be stored takes the place of is not used in its place
+    /// afterwards.
+    async fn give_up_the_stored(&self, reason: NotStored) {
+        let by_the_answer = matches!(reason, NotStored::NoStore | NotStored::Private);
+        if by_the_answer && matches!(self.storing, Storing::Yes) && self.candidate.is_some() {
+            self.cache.invalidate(&self.ask).await;
+        }
+    }
+
+    /// The purge sequence that the object's bytes belong to. What an unsafe method leaves is not hit by what
+    /// it invalidated itself.
+    fn sequence(&self, pilot: &Pilot) -> u64 {
+        if is_read(self.errand.method()) {
+            pilot.sequence()
+        } else {
+            self.cache.store.clocks().sequence()
+        }
+    }
+
     /// What the answer varies by, of what the origin could see. Fields that are never forwarded cannot have
     /// made a difference; our own Accept-Encoding is the same for everybody.
     fn learnt_vary(&self, headers: &HeaderMap) -> Option<VaryTrait> {
         let VaryRule::Fields(mut fields) = VaryRule::of(headers, &self.ask.zone.policy.vary) else {
             return None;
         };
-        fields.retain(|name| name != http::header::ACCEPT_ENCODING);
+        let transparent = self.ask.is_transparent();
+        if !transparent {
+            fields.retain(|name| name != http::header::ACCEPT_ENCODING);
+        }
         if fields.is_empty() {
             return None;
         }
-        let secondary = Cache::sent_secondary(&self.ask, &fields, &self.sent(&fields));
+        let secondary = match transparent {
+            true => self.ask.secondary(&fields),
+            false => Cache::sent_secondary(&self.ask, &fields, &self.sent(&fields)),
+        };
         Some(VaryTrait { fields, secondary })
     }
 

@@ -18,6 +18,8 @@ pub struct Served {
     pub length: Option<u64>,
     /// Where it came from and why.
     pub story: Story,
+    /// Whether the origin has applied the client's own conditions and range: the answer goes out as it is.
+    pub handed_on: bool,
     pub(super) from: From,
     pub(super) refetch: Option<Arc<Refetch>>,
     /// Where the head is kept, to be dropped when the body turns out to have a hole.
@@ -70,6 +72,7 @@ impl Served {
             length: Some(found.object.body.length()),
             object: found.object,
             story,
+            handed_on: false,
             from: From::Tiers,
             refetch,
             head: Some(found.id),
@@ -82,6 +85,7 @@ impl Served {
             length: Some(object.body.length()),
             object,
             story,
+            handed_on: false,
             from: From::Tiers,
             refetch: None,
             head: Some(id),
@@ -95,13 +99,14 @@ impl Served {
         refetch: Option<Arc<Refetch>>,
     ) -> Self {
         let from = match head.body {
-            HeadBody::Growing => From::Flight(seat),
+            HeadBody::Growing | HeadBody::HandedOn => From::Flight(seat),
             HeadBody::Stored => From::Tiers,
         };
         Self {
             object: Arc::clone(&head.object),
             length: head.length,
             story,
+            handed_on: head.body == HeadBody::HandedOn,
             from,
             refetch,
             head: None,

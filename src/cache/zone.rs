@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use crate::origin::Origin;
+use crate::origin::{ClientHeaders, Origin};
 use crate::policy;
 use crate::store::SiteClock;
 use crate::telemetry::SiteMetrics;
@@ -24,4 +24,12 @@ pub struct Zone {
     pub metrics: Arc<SiteMetrics>,
     /// How this node names itself to origins (`Via`, `CDN-Loop`).
     pub node: Arc<str>,
+}
+
+impl Zone {
+    /// Whether the origin sees all of the client's end-to-end fields.
+    #[must_use]
+    pub fn is_transparent(&self) -> bool {
+        self.origin.config().client_headers == ClientHeaders::Transparent
+    }
 }

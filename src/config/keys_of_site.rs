@@ -112,6 +112,12 @@ pub(super) const SITE: &[Keys] = &[
                 "Connections at one time, all servers together.",
             ),
             key(
+                "client_headers",
+                word(&["rebuild", "transparent"]),
+                "\"rebuild\"",
+                "Which client fields reach the origin: only what is listed, or all end-to-end ones, unkeyed (`Vary` then decides, and the host belongs to the key).",
+            ),
+            key(
                 "forward_headers",
                 Kind::List("field names"),
                 "[]",
@@ -123,7 +129,6 @@ pub(super) const SITE: &[Keys] = &[
             "follow_redirects",
             "range_requests",
             "balance",
-            "client_headers",
             "health",
             "breaker",
             "s3",
@@ -326,6 +331,18 @@ pub(super) const SITE: &[Keys] = &[
                 "A larger body is passed on and not stored.",
             ),
             key(
+                "collapse",
+                Kind::Flag,
+                "true",
+                "Whether requests for one key wait for one fetch.",
+            ),
+            key(
+                "object_deadline",
+                LIFETIME,
+                "\"0s\"",
+                "How long the fetch of a whole object may take; 0s = as long as bytes come.",
+            ),
+            key(
                 "uncacheable_memory",
                 LIFETIME,
                 "\"10s\"",
@@ -358,10 +375,8 @@ pub(super) const SITE: &[Keys] = &[
         ],
         later: &[
             "slice",
-            "collapse",
             "deception_guard",
             "no_vary_search",
-            "object_deadline",
             "rewrite_age",
             "quota",
         ],
@@ -374,7 +389,7 @@ pub(super) const SITE: &[Keys] = &[
             derived(
                 "host",
                 Kind::Flag,
-                "false; true with `host_header = \"client\"`",
+                "false; true with `host_header = \"client\"` or `client_headers = \"transparent\"`",
                 "The request's host.",
             ),
             key(

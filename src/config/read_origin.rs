@@ -1,6 +1,8 @@
 use std::path::{Path, PathBuf};
 
-use crate::origin::{Config, HostHeader, Protocol, RetryOn, Server, Source, TlsVerification};
+use crate::origin::{
+    ClientHeaders, Config, HostHeader, Protocol, RetryOn, Server, Source, TlsVerification,
+};
 
 use super::address;
 use super::field;
@@ -48,6 +50,14 @@ pub(super) fn read_origin(section: Section<'_>, base: &Path) -> Config {
         ],
     );
 
+    section.word(
+        "client_headers",
+        &mut origin.client_headers,
+        &[
+            ("rebuild", ClientHeaders::Rebuild),
+            ("transparent", ClientHeaders::Transparent),
+        ],
+    );
     section.list(
         "forward_headers",
         &mut origin.forward_headers,

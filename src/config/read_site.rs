@@ -4,7 +4,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use toml::de::DeTable;
 
-use crate::origin::HostHeader;
+use crate::origin::{self, ClientHeaders, HostHeader};
 use crate::policy::{
     self, Authorization, BrowserTtl, KeyConfig, Mode, QueryMode, SetCookie, StatusTtl, VaryAction,
     VaryConfig,
@@ -47,7 +47,7 @@ pub(super) fn read_site<'a>(
         name: name.into(),
         hosts: hosts.iter().map(|(host, _)| host.clone()).collect(),
         methods,
-        cache: read_cache(cache, &origin.host_header),
+        cache: read_cache(cache, &origin),
         origin,
         compression: read_compression(top.section("compression")),
         images: read_images(top.section("images")),
@@ -117,7 +117,7 @@ fn read_hosts<'a>(top: Section<'a>) -> Vec<(HostPattern, Place<'a>)> {
     top.not_empty("hosts", hosts).unwrap_or_default()
 }
 
-fn read_cache(section: Section<'_>, host_header: &HostHeader) -> policy::Config {
+fn read_cache(section: Section<'_>, origin: &origin::Config) -> policy::Config {
     let mut cache = policy::Config::default();
     section.word(
         "mode",
@@ -154,12 +154,14 @@ fn read_cache(section: Section<'_>, host_header: &HostHeader) -> policy::Config 
         ],
     );
     section.flag("heuristic", &mut cache.heuristic);
+    section.flag("collapse", &mut cache.collapse);
+    section.duration("object_deadline", &mut cache.object_deadline);
     section.size("max_object", &mut cache.max_object_bytes);
     section.list("tags", &mut cache.tags, field::end_to_end_name);
     section.integer("max_variants", &mut cache.max_variants);
     section.flag("forward_targeted", &mut cache.forward_targeted);
     cache.vary = read_vary(section);
-    cache.key = read_key(section.section("key"), host_header);
+    cache.key = read_key(section.section("key"), origin);
     cache
 }
 
@@ -301,20 +303,21 @@ fn vary_action(entry: &Entry<'_>) -> Result<VaryAction, Wrong> {
     }
 }
 
-fn read_key(section: Section<'_>, host_header: &HostHeader) -> KeyConfig {
+fn read_key(section: Section<'_>, origin: &origin::Config) -> KeyConfig {
+    let why = if origin.host_header == HostHeader::Client {
+        Some("with host_header = \"client\" the origin may answer otherwise for each host")
+    } else if origin.client_headers == ClientHeaders::Transparent {
+        Some("with client_headers = \"transparent\" the hosts of a site are kept apart")
+    } else {
+        None
+    };
     let mut key = KeyConfig {
-        host: *host_header == HostHeader::Client,
+        host: why.is_some(),
         ..KeyConfig::default()
     };
     section.flag("host", &mut key.host);
-    if *host_header == HostHeader::Client && !key.host {
-        section.refuse(
-            "host",
-            Wrong::new(
-                "with host_header = \"client\" the origin may answer otherwise for each host",
-                "write true, or remove it",
-            ),
-        );
+    if let Some(why) = why.filter(|_| !key.host) {
+        section.refuse("host", Wrong::new(why, "write true, or remove it"));
     }
     section.list("headers", &mut key.headers, field::end_to_end_name);
     section.list("cookies", &mut key.cookies, field::cookie);

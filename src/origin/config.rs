@@ -32,6 +32,8 @@ pub struct Config {
     pub keepalive: Keepalive,
     /// Second tries.
     pub retries: Retries,
+    /// Which of the client's fields reach the origin.
+    pub client_headers: ClientHeaders,
     /// Client fields that are passed on (each also belongs to the key).
     pub forward_headers: Vec<HeaderName>,
     /// Fixed fields set on every request.
@@ -66,6 +68,7 @@ impl Config {
                 count: 1,
                 on: vec![RetryOn::Connect, RetryOn::Reset],
             },
+            client_headers: ClientHeaders::Rebuild,
             forward_headers: Vec::new(),
             set_headers: Vec::new(),
             remove_headers: Vec::new(),
@@ -154,6 +157,15 @@ pub enum HostHeader {
     Client,
     /// This one.
     Fixed(HeaderValue),
+}
+
+/// Which of the client's fields reach the origin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientHeaders {
+    /// None but those that are listed: requests are built anew.
+    Rebuild,
+    /// All end-to-end ones, without being part of the key: `Vary` tells which of them made a difference.
+    Transparent,
 }
 
 /// How the origin's certificate is checked.

@@ -11,10 +11,12 @@ use http::{HeaderMap, HeaderName, Method, Response, StatusCode, Version};
 
 use crate::cache::{Ask, Cache, Lookup, Served, Story};
 use crate::clock::SharedClock;
+use crate::origin::ClientHeaders;
 use crate::policy::{self, Authorization, KeyParts, Mode};
 use crate::semantics::host::Host;
 use crate::semantics::path;
 use crate::semantics::status_fields::Forward;
+use crate::site::Site;
 use crate::store::Tier;
 use crate::telemetry::{AccessLog, CacheResult, Counted, Gauge, Metrics, Record, SiteMetrics};
 use crate::variant::{self, Wish};
@@ -151,7 +153,7 @@ impl Pipeline {
     ) -> Result<Told, Refusal> {
         let state = Arc::clone(&admitted.site);
         let site = &state.site;
-        if parts.method == Method::OPTIONS {
+        if parts.method == Method::OPTIONS && answers_options(site) {
             return Ok(Told {
                 response: cors::options(site, &parts.headers),
                 result: CacheResult::Bypass,
@@ -160,7 +162,7 @@ impl Pipeline {
             });
         }
         let (ask, wish) = self.ask(admitted, client, parts.headers)?;
-        let source = self.source(&ask).await?;
+        let source = self.source(&ask, &parts.method).await?;
         let formed = form::choose(&self.cache, &ask, wish, source).await;
         let story = formed.served.story;
         let now = self.clock.now();
@@ -182,10 +184,12 @@ impl Pipeline {
         })
     }
 
-    /// The object that the request is about, as it is stored or pulled.
-    async fn source(&self, ask: &Arc<Ask>) -> Result<Served, Refusal> {
-        if let Some(why) = bypasses(ask) {
-            return Ok(Box::pin(self.cache.bypass(ask, why)).await?);
+    /// The object that the request is about, as it is stored or pulled; or the origin's answer, where the
+    /// request is handed on.
+    async fn source(&self, ask: &Arc<Ask>, method: &Method) -> Result<Served, Refusal> {
+        if let Some(why) = bypasses(ask, method) {
+            let answer = self.cache.hand_on(ask, method.clone(), why);
+            return Ok(Box::pin(answer).await?);
         }
         match self.cache.lookup(ask).await {
             Lookup::Hit(stored) => Ok(self.cache.serve(ask, stored)),
@@ -193,7 +197,16 @@ impl Pipeline {
                 self.cache.refresh(ask, &again);
                 Ok(self.cache.serve(ask, stored))
             }
+            Lookup::Forward(forwarding)
+                if policy::is_only_if_cached(&ask.zone.policy, &ask.headers) =>
+            {
+                drop(forwarding);
+                Err(Refusal::OnlyIfCached)
+            }
             // Boxed: its state is large, and a hit would carry the room for it about.
+            Lookup::Forward(forwarding) if method == Method::HEAD && ask.zone.is_transparent() => {
+                Ok(Box::pin(self.cache.head(ask, forwarding)).await?)
+            }
             Lookup::Forward(forwarding) => Ok(Box::pin(self.cache.fill(ask, forwarding)).await?),
         }
     }
@@ -357,11 +370,20 @@ pub(super) fn host_text(host: Host) -> String {
     }
 }
 
-pub(super) fn bypasses(ask: &Ask) -> Option<Forward> {
+/// Whether the request goes past the store, and why.
+pub(super) fn bypasses(ask: &Ask, method: &Method) -> Option<Forward> {
+    if method != Method::GET && method != Method::HEAD {
+        return Some(Forward::Method);
+    }
     let policy = &ask.zone.policy;
     let authorized =
         policy.authorization == Authorization::Bypass && ask.headers.contains_key(AUTHORIZATION);
     (authorized || policy.mode == Mode::Off).then_some(Forward::Bypass)
+}
+
+/// A transparent site without cross-origin rules leaves OPTIONS to its origin, too.
+fn answers_options(site: &Site) -> bool {
+    site.cors.is_some() || site.origin.client_headers == ClientHeaders::Rebuild
 }
 
 /// RFC 8586 §2: a request that carries our own token has come round.

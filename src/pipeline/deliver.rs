@@ -40,6 +40,9 @@ impl Delivery<'_> {
         let headers = self.fields(&formed);
         let served = formed.served;
         let status = served.object.status;
+        if served.handed_on {
+            return Ok(self.whole(status, headers, served));
+        }
         match self.precondition(&served) {
             Precondition::Proceed => {}
             Precondition::NotModified => return Ok(not_modified(headers)),
@@ -97,6 +100,7 @@ impl Delivery<'_> {
     fn whole(&self, status: StatusCode, headers: HeaderMap, served: Served) -> Response<Body> {
         let bodyless = self.method == Method::HEAD
             || status == StatusCode::NO_CONTENT
+            || status == StatusCode::NOT_MODIFIED
             || status == StatusCode::RESET_CONTENT;
         let body = if bodyless {
             Body::empty()
@@ -173,16 +177,22 @@ impl Delivery<'_> {
         for member in &formed.varies {
             add_vary(&mut headers, member);
         }
+        // An answer fresh from the origin keeps the age that it came with, if any; what took long to come
+        // has one of its own.
         let fresh_from_origin = served.is_growing() && !served.story.collapsed;
-        if !fresh_from_origin {
+        let told = fresh_from_origin && headers.contains_key(AGE);
+        if !fresh_from_origin || (!told && freshness.age(self.now).as_secs() > 0) {
             headers.insert(AGE, HeaderValue::from(0));
         }
         if !headers.contains_key(DATE) {
             headers.insert(DATE, date::format(self.now));
         }
         append_via(&mut headers, self.node);
-        if let Some(length) = served.length {
-            if served.object.status == StatusCode::OK {
+        let length = served
+            .length
+            .filter(|_| served.object.status != StatusCode::NOT_MODIFIED);
+        if let Some(length) = length {
+            if served.object.status == StatusCode::OK && !served.handed_on {
                 headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
             }
             headers.insert(CONTENT_LENGTH, HeaderValue::from(length));

@@ -98,7 +98,7 @@ impl Pipeline {
             Some(query) => format!("{}?{query}", ask.path),
             None => ask.path.clone(),
         });
-        if bypasses(&ask).is_some() {
+        if bypasses(&ask, &Method::GET).is_some() {
             told.decision = "bypass";
             told.reason = bypass_reason(&ask.zone.policy).to_owned();
             return told;

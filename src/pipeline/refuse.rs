@@ -37,6 +37,9 @@ pub enum Refusal {
     /// The request has been here before (RFC 8586).
     #[error("this request has passed this node before: an origin points back at it")]
     Loop,
+    /// Nothing usable is stored, and the request wants nothing else (RFC 9111 §5.2.1.7).
+    #[error("nothing usable is stored, and the request asks for nothing else (only-if-cached)")]
+    OnlyIfCached,
     /// A precondition does not hold (RFC 9110 §13.1.1).
     #[error("a precondition of the request does not hold")]
     Precondition,
@@ -69,6 +72,7 @@ impl Refusal {
             Self::NoHost | Self::Path(_) | Self::Parameter(_) => StatusCode::BAD_REQUEST,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Loop => StatusCode::LOOP_DETECTED,
+            Self::OnlyIfCached => StatusCode::GATEWAY_TIMEOUT,
             Self::Precondition => StatusCode::PRECONDITION_FAILED,
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::Fill(error) => error.status(),
@@ -86,6 +90,7 @@ impl Refusal {
             Self::Method(_) => "method",
             Self::Parameter(_) => "bad-parameter",
             Self::Loop => "loop",
+            Self::OnlyIfCached => "only-if-cached",
             Self::Precondition => "precondition",
             Self::Busy => "busy",
             Self::Fill(error) => error.kind(),
@@ -136,6 +141,7 @@ impl Refusal {
             | Self::Path(_)
             | Self::Parameter(_)
             | Self::Loop
+            | Self::OnlyIfCached
             | Self::Precondition => {}
         }
         response

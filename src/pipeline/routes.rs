@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use crate::cache::Zone;
+use crate::origin::{ClientHeaders, HostHeader};
 use crate::site::{Site, Table};
 
 use super::RequestLimits;
@@ -40,7 +41,9 @@ impl SiteState {
     /// Whether the client's host belongs to the key: whenever the origin sees it, or the site says so.
     #[must_use]
     pub fn keys_host(&self) -> bool {
+        let origin = &self.site.origin;
         self.zone.policy.key.host
-            || self.site.origin.host_header == crate::origin::HostHeader::Client
+            || origin.host_header == HostHeader::Client
+            || origin.client_headers == ClientHeaders::Transparent
     }
 }

@@ -41,6 +41,10 @@ pub struct Config {
     pub heuristic: bool,
     /// A larger body is passed on and not stored.
     pub max_object_bytes: u64,
+    /// Whether requests for one key wait for one fetch.
+    pub collapse: bool,
+    /// How long the fetch of a whole object may take; zero is without a bound.
+    pub object_deadline: Duration,
     /// How long an answer that could not be stored is remembered, so that nobody waits for it.
     pub uncacheable_memory: Duration,
     /// Stored variants by `Vary` for one URL; the oldest is dropped beyond.
@@ -77,6 +81,8 @@ impl Default for Config {
             authorization: Authorization::Bypass,
             heuristic: true,
             max_object_bytes: 10 << 30,
+            collapse: true,
+            object_deadline: Duration::ZERO,
             uncacheable_memory: Duration::from_secs(10),
             max_variants: 16,
             tags: vec![

@@ -97,6 +97,14 @@ fn request_directives(request: &HeaderMap) -> Option<CacheControl> {
         })
 }
 
+/// Whether the request forbids to store its answer (RFC 9111 §5.2.1.5).
+#[must_use]
+pub fn forbids_storing(config: &Config, request: &HeaderMap) -> bool {
+    config.respect_request_directives
+        && request.contains_key(header::CACHE_CONTROL)
+        && CacheControl::of(request).no_store
+}
+
 /// Whether the request is to be answered from the store or with 504 (RFC 9111 §5.2.1.7).
 #[must_use]
 pub fn is_only_if_cached(config: &Config, request: &HeaderMap) -> bool {
