@@ -89,4 +89,10 @@ impl Cache {
     pub fn flights_under_way(&self) -> usize {
         self.flights.count()
     }
+
+    /// Requests that wait for or read from fills and encodings under way.
+    #[must_use]
+    pub fn flight_readers(&self) -> usize {
+        self.flights.readers()
+    }
 }

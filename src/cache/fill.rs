@@ -346,6 +346,7 @@ impl Cache {
                 .map(|stored| Arc::clone(&stored.object)),
             soft_purged: forwarding.soft_purged,
             varied,
+            started: self.clock.uptime(),
             errand,
             storing,
         };

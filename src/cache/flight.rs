@@ -421,6 +421,12 @@ impl Flights {
         self.running.lock().contains_key(&id)
     }
 
+    /// Readers of all flights under way.
+    pub(super) fn readers(&self) -> usize {
+        let running: Vec<Arc<Flight>> = self.running.lock().values().map(Arc::clone).collect();
+        running.iter().map(|flight| flight.readers()).sum()
+    }
+
     /// Flights under way.
     pub(super) fn count(&self) -> usize {
         self.running.lock().len()

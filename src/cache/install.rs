@@ -92,7 +92,7 @@ impl Cache {
 
 /// An older fetch never replaces a newer one.
 fn is_newer(present: &Object, coming: &Object) -> bool {
-    let rank = |object: &Object| (object.checked_seq, object.freshness.received_at);
+    let rank = |object: &Object| (object.checked_seq, object.fetch_started);
     *present.key == *coming.key && rank(present) > rank(coming)
 }
 
@@ -112,6 +112,7 @@ pub(super) fn with_body(object: &Object, body: Body) -> Object {
         body_seq: object.body_seq,
         checked_seq: object.checked_seq,
         detail: object.detail.clone(),
+        fetch_started: object.fetch_started,
         cleared_epoch: AtomicU64::new(0),
         dressed: Dressed::default(),
     }

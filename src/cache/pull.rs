@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, DATE};
+use http::header::{CONTENT_LENGTH, DATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use crate::origin;
@@ -64,6 +64,8 @@ pub(super) struct Fill {
     pub(super) candidate: Option<Arc<Object>>,
     pub(super) soft_purged: bool,
     pub(super) varied: HeaderMap,
+    /// Uptime at which it was begun.
+    pub(super) started: Duration,
     pub(super) errand: Errand,
     pub(super) storing: Storing,
 }
@@ -71,7 +73,7 @@ pub(super) struct Fill {
 impl Fill {
     pub(super) async fn run(self, pilot: Pilot, mut landing: Landing) {
         let metrics = Arc::clone(&self.ask.zone.metrics);
-        let started = self.cache.clock.uptime();
+        let started = self.started;
         let _in_flight = metrics.fill_in_flight();
         let (outcome, bytes) = match self.pull(pilot, &mut landing).await {
             Ok((outcome, bytes)) => (outcome, bytes),
@@ -280,6 +282,7 @@ impl Fill {
             body_seq: sequence,
             checked_seq: sequence,
             detail: "".into(),
+            fetch_started: self.started,
             cleared_epoch: AtomicU64::new(0),
             dressed: Dressed::default(),
         }
@@ -315,9 +318,6 @@ impl Fill {
         }
         headers.remove(CONTENT_LENGTH);
         let handed_on = self.is_handed_on(status);
-        if !handed_on {
-            headers.remove(CONTENT_RANGE);
-        }
         let freshness = keep.unwrap_or_else(|_| Freshness::stale_at(times.received_at));
         let mut object = self.object(status, &headers, freshness, self.sequence(&pilot));
         object.body = Body::Chunked {

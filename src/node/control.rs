@@ -225,6 +225,7 @@ pub(super) fn add_sources(
     metrics.register_source("tiers", move |exposition| expose_tiers(&store, exposition));
     metrics.register_source("flights", move |exposition| {
         exposition.add(names::FLIGHTS, &[], cache.flights_under_way() as u64);
+        exposition.add(names::FLIGHT_READERS, &[], cache.flight_readers() as u64);
     });
     metrics.register_source("images", move |exposition| {
         let stats = images.stats();

@@ -194,6 +194,7 @@ fn read_object(
         checked_seq: read.u64()?,
         detail: read.text()?,
         body: body(read)?,
+        fetch_started: Duration::ZERO,
         cleared_epoch: AtomicU64::new(0),
         dressed: Dressed::default(),
     })

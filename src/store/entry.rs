@@ -1,6 +1,7 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
@@ -102,6 +103,9 @@ pub struct Object {
     pub body_seq: u64,
     /// The purge sequence when its last successful validation started.
     pub checked_seq: u64,
+    /// Uptime at which its fetch, or its last validation, began: a later one of the same process is newer. Not kept
+    /// on disk, where it is zero.
+    pub fetch_started: Duration,
     /// Short free text, such as how a variant was made.
     pub detail: Box<str>,
     /// The purge epoch of its site at which it was last found to be valid; 0 is never. Not kept on disk.

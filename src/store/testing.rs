@@ -37,6 +37,7 @@ pub(super) fn plain_object(key: &str, body: Body) -> Object {
         body_seq: 0,
         checked_seq: 0,
         detail: "avif;w=800".into(),
+        fetch_started: Duration::ZERO,
         cleared_epoch: AtomicU64::new(0),
         dressed: Dressed::default(),
     }

@@ -54,6 +54,7 @@ list! {
     FILL_DURATION_SECONDS Histogram "brim_fill_duration_seconds" "Time of a fetch from its start to its last byte by site"
     FILLS_IN_FLIGHT Gauge "brim_fills_in_flight" "Running fetches from the origin by site"
     FLIGHTS Gauge "brim_flights" "Fetches and encodings that requests can join"
+    FLIGHT_READERS Gauge "brim_flight_readers" "Requests that wait for or read from such fetches and encodings"
     ORIGIN_ERRORS Counter "brim_origin_errors" "Failed attempts at an origin by site and kind"
     ORIGIN_CONNECTIONS Gauge "brim_origin_connections" "Open connections to the origin by site and state (idle, busy)"
     ORIGIN_WAITING Gauge "brim_origin_waiting" "Fetches that wait for a connection by site"

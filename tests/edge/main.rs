@@ -13,6 +13,7 @@ mod collapse;
 mod compress;
 mod conditional;
 mod crash;
+mod flights;
 mod freshness;
 mod image;
 mod limits;

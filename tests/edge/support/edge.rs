@@ -17,6 +17,7 @@ use tempfile::TempDir;
 
 use super::client::{Answer, Client};
 use super::origin::Origin;
+use super::within_deadline;
 
 /// A running node; it ends with its handle.
 pub struct Edge {
@@ -121,6 +122,28 @@ impl Edge {
 
     pub async fn get_with(&self, target: &str, fields: &[(&str, &str)]) -> Answer {
         self.http().get_with(target, fields).await.unwrap()
+    }
+
+    /// Waits until `count` requests wait for or read from running fetches.
+    pub async fn readers(&self, count: usize) {
+        let cache = self.node().pipeline().cache();
+        within_deadline("readers of running fetches", async {
+            while cache.flight_readers() < count {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await;
+    }
+
+    /// Waits until no more than `count` requests do so.
+    pub async fn readers_at_most(&self, count: usize) {
+        let cache = self.node().pipeline().cache();
+        within_deadline("readers leaving", async {
+            while cache.flight_readers() > count {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await;
     }
 
     /// Asks the admin door with its token.
