@@ -11,7 +11,7 @@ use super::flight::{Boarding, Flight, Head, HeadBody, Landing, Seat};
 use super::marks::Mark;
 use super::pull::{Errand, Fill, Storing};
 use super::reader::Refetch;
-use super::{Ask, Cache, FillError, Forwarding, Served, Story};
+use super::{Ask, Because, Cache, FillError, Forwarding, Served, Story};
 
 /// How often a request moves on to another flight (a `Vary` learnt in flight, a purge) before it goes alone.
 const ROUNDS: usize = 3;
@@ -59,15 +59,18 @@ impl Cache {
     ) -> Result<Served, FillError> {
         let forwarding = Forwarding {
             why,
+            because: Because::HandedOn,
             candidate: None,
             id: ask.id,
             fields: Vec::new(),
             soft_purged: false,
         };
-        let storing = if is_read(&method) {
+        let storing = if !is_read(&method) {
+            Storing::Yes
+        } else if ask.zone.policy.mode == policy::Mode::Off {
             Storing::No(NotStored::Off)
         } else {
-            Storing::Yes
+            Storing::No(NotStored::Authorization)
         };
         self.fill_alone(ask, &forwarding, Errand::HandOn(method), storing)
             .await
@@ -186,6 +189,7 @@ impl Cache {
             }
             let round = Forwarding {
                 why: forwarding.why,
+                because: forwarding.because,
                 candidate: forwarding.candidate.clone(),
                 id,
                 fields: fields.clone(),
@@ -220,6 +224,7 @@ impl Cache {
         }
         let last = Forwarding {
             why: forwarding.why,
+            because: forwarding.because,
             candidate: forwarding.candidate.clone(),
             id,
             fields,
@@ -264,6 +269,7 @@ impl Cache {
             forward_status: Some(status),
             stored: head.stored.is_ok(),
             collapsed: !leads,
+            because: forwarding.because.detail(),
             reason: head.stored.err().map(NotStored::as_str),
         };
         let refetch = Refetch::of(ask, &head.object, ask.varied(&forwarding.fields));

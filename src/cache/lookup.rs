@@ -2,13 +2,13 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName};
 
-use crate::policy::{self, Reuse};
+use crate::policy::{self, Reuse, Unusable};
 use crate::semantics::status_fields::Forward;
 use crate::store::{Body, CHUNK_BYTES, Entry, EntryKey, Object, Part, Purged, Tier};
 
 use super::marks::Mark;
 use super::reader::Refetch;
-use super::{Ask, Cache, Served, Story};
+use super::{Ask, Cache, FillError, Served, Story};
 
 /// An object and the tier it came from.
 #[derive(Clone)]
@@ -37,6 +37,8 @@ pub enum Lookup {
 pub struct Forwarding {
     /// The reason, as RFC 9211 names it.
     pub why: Forward,
+    /// The reason more closely.
+    pub because: Because,
     /// A stale object that can be validated, or served when the origin fails.
     pub candidate: Option<Stored>,
     /// Where the answer belongs.
@@ -45,6 +47,59 @@ pub struct Forwarding {
     pub(super) fields: Vec<HeaderName>,
     /// Whether the candidate was purged softly.
     pub(super) soft_purged: bool,
+}
+
+/// A short memory of the last answer for a key.
+#[derive(Debug, Clone)]
+pub enum Remembered {
+    /// It could not be stored, for this reason: nobody waits for the next one.
+    Uncacheable(&'static str),
+    /// The origin failed: it is not asked again for a moment.
+    Failing(FillError),
+}
+
+/// Why a request goes forward, more closely than RFC 9211 tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Because {
+    /// The store was not looked at.
+    HandedOn,
+    /// Nothing is stored for the URL.
+    NothingStored,
+    /// Nothing is stored for these request fields.
+    NoVariant,
+    /// What is stored was purged.
+    Purged,
+    /// The tiers have lost the body of what is stored.
+    BodyGone,
+    /// What is stored is not used as it is.
+    Unusable(Unusable),
+}
+
+impl Because {
+    /// A closed word, where it says more than `fwd` does.
+    #[must_use]
+    pub fn detail(self) -> Option<&'static str> {
+        match self {
+            Self::HandedOn
+            | Self::NothingStored
+            | Self::NoVariant
+            | Self::Unusable(Unusable::Stale) => None,
+            Self::Purged => Some("purged"),
+            Self::BodyGone => Some("body-gone"),
+            Self::Unusable(why) => Some(why.as_str()),
+        }
+    }
+
+    fn why(self) -> Forward {
+        match self {
+            Self::HandedOn => Forward::Bypass,
+            Self::NothingStored => Forward::UriMiss,
+            Self::NoVariant => Forward::VaryMiss,
+            Self::Purged | Self::BodyGone => Forward::Miss,
+            Self::Unusable(why) if why.is_by_request() => Forward::Request,
+            Self::Unusable(_) => Forward::Stale,
+        }
+    }
 }
 
 /// Where an ask's object is, or would be.
@@ -67,7 +122,8 @@ impl Cache {
                     && !Box::pin(self.has_body(&stored.object)).await =>
             {
                 Lookup::Forward(Forwarding {
-                    why: Forward::Miss,
+                    why: Because::BodyGone.why(),
+                    because: Because::BodyGone,
                     candidate: None,
                     id: stored.id,
                     fields: stored.fields,
@@ -121,13 +177,14 @@ impl Cache {
         }
     }
 
-    /// Why the last answer for `ask` was not stored, if that is still remembered.
+    /// What is remembered of the last answer for what goes forward here: why it could not be stored, or how the
+    /// origin failed.
     #[must_use]
-    pub fn remembered(&self, ask: &Ask) -> Option<&'static str> {
-        match self.marks.of(ask.id, self.clock.uptime())? {
-            Mark::Uncacheable(reason) => Some(reason),
-            Mark::Failing(_) => Some("the origin failed on it a moment ago"),
-            Mark::Declined(reason) => Some(reason),
+    pub fn remembered(&self, forwarding: &Forwarding) -> Option<Remembered> {
+        match self.marks.of(forwarding.id, self.clock.uptime())? {
+            Mark::Uncacheable(reason) => Some(Remembered::Uncacheable(reason)),
+            Mark::Failing(error) => Some(Remembered::Failing(error)),
+            Mark::Declined(_) => None,
         }
     }
 
@@ -147,46 +204,42 @@ impl Cache {
 
     fn judge(&self, ask: &Ask, located: Located) -> Lookup {
         let Located { id, fields, found } = located;
-        let forwarding = |why, candidate, soft_purged| Forwarding {
-            why,
+        let forwarding = |because: Because, candidate, soft_purged| Forwarding {
+            why: because.why(),
+            because,
             candidate,
             id,
             fields,
             soft_purged,
         };
         let Some(stored) = found else {
-            let why = if forwarding_is_varied(&id, ask) {
-                Forward::VaryMiss
+            let because = if forwarding_is_varied(&id, ask) {
+                Because::NoVariant
             } else {
-                Forward::UriMiss
+                Because::NothingStored
             };
-            return Lookup::Forward(forwarding(why, None, false));
+            return Lookup::Forward(forwarding(because, None, false));
         };
         let soft_purged = match self.store.clocks().check(&ask.zone.clock, &stored.object) {
-            Purged::Hard => return Lookup::Forward(forwarding(Forward::Miss, None, false)),
+            Purged::Hard => return Lookup::Forward(forwarding(Because::Purged, None, false)),
             Purged::Soft => true,
             Purged::No => false,
         };
         let now = self.clock.now();
-        match policy::reuse(
-            &ask.zone.policy,
-            &ask.headers,
-            &stored.object.freshness,
-            soft_purged,
-            now,
-        ) {
+        let (config, freshness) = (&ask.zone.policy, &stored.object.freshness);
+        let because = || {
+            let why = policy::why_unusable(config, &ask.headers, freshness, soft_purged, now);
+            Because::Unusable(why)
+        };
+        match policy::reuse(config, &ask.headers, freshness, soft_purged, now) {
             Reuse::Fresh => Lookup::Hit(stored),
             Reuse::StaleWhileRevalidate => {
-                let again = forwarding(Forward::Stale, Some(stored.clone()), soft_purged);
+                let again = forwarding(because(), Some(stored.clone()), soft_purged);
                 Lookup::HitAndRefresh(stored, again)
             }
             Reuse::Validate => {
-                let why = if stored.object.freshness.ttl(now) > 0 && !soft_purged {
-                    Forward::Request
-                } else {
-                    Forward::Stale
-                };
-                Lookup::Forward(forwarding(why, Some(stored), soft_purged))
+                let because = because();
+                Lookup::Forward(forwarding(because, Some(stored), soft_purged))
             }
         }
     }

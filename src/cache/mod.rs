@@ -24,7 +24,7 @@ pub use self::config::FillConfig;
 pub use self::derive::{Derived, Form};
 pub use self::engine::Cache;
 pub use self::error::FillError;
-pub use self::lookup::{Forwarding, Lookup, Stored};
+pub use self::lookup::{Because, Forwarding, Lookup, Remembered, Stored};
 pub use self::purge::Target;
 pub use self::reader::Reader;
 pub use self::served::{Served, Story};

@@ -47,6 +47,8 @@ pub struct Story {
     pub stored: bool,
     /// Whether another request's fill served it.
     pub collapsed: bool,
+    /// Why the request went forward, where that says more than `forward`; a closed word.
+    pub because: Option<&'static str>,
     /// A closed reason, for example why it was not stored.
     pub reason: Option<&'static str>,
 }
@@ -61,6 +63,7 @@ impl Story {
             forward_status: None,
             stored: false,
             collapsed: false,
+            because: None,
             reason: None,
         }
     }

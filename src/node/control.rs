@@ -100,6 +100,7 @@ impl NodeControl {
             .pipeline
             .explain(
                 client,
+                &request.method,
                 &host,
                 &url.path,
                 url.query.as_deref(),
@@ -112,6 +113,7 @@ impl NodeControl {
                 details.insert(name.to_owned(), Value::String(value));
             }
         };
+        note("code", Some(told.code.to_owned()));
         note("origin_target", told.origin_target);
         note("wish", told.wish);
         let stored = told.stored.as_ref();

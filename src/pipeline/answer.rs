@@ -180,7 +180,7 @@ impl Pipeline {
             response: delivery.response(formed)?,
             result: result_of(&story, stale),
             tier: tier_of(&story),
-            detail: story.reason.unwrap_or(""),
+            detail: story.reason.or(story.because).unwrap_or(""),
         })
     }
 

@@ -241,6 +241,7 @@ fn details(story: &Story, made: &str, declined: Option<&str>) -> String {
     let tier = story.tier.map(Tier::as_str);
     let words = [
         tier,
+        story.because,
         story.reason,
         Some(made).filter(|made| !made.is_empty()),
         declined,

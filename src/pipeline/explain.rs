@@ -4,10 +4,11 @@ use std::sync::Arc;
 use http::{HeaderMap, Method};
 use serde::Serialize;
 
-use crate::cache::{Lookup, Target};
-use crate::policy;
+use crate::cache::{Ask, Because, Forwarding, Lookup, Remembered, Target};
+use crate::policy::{self, Unusable};
 use crate::semantics::host::Host;
 use crate::semantics::path;
+use crate::semantics::status_fields::Forward;
 use crate::variant;
 
 use super::answer::{Admitted, bypasses, host_text};
@@ -25,6 +26,8 @@ pub struct Explanation {
     pub origin_target: Option<String>,
     /// `hit`, `hit-and-refresh`, `forward`, `bypass` or `refuse`.
     pub decision: &'static str,
+    /// A closed word for the reason, as in `Cache-Status` and the access log.
+    pub code: &'static str,
     /// One sentence.
     pub reason: String,
     /// The picture that would be made of it.
@@ -55,10 +58,11 @@ pub struct StoredObject {
 }
 
 impl Pipeline {
-    /// Says what a GET for `host`, `path` and `query` with these fields would meet.
+    /// Says what a request for `host`, `path` and `query` with these fields would meet.
     pub async fn explain(
         &self,
         client: Client,
+        method: &Method,
         host: &str,
         path: &str,
         query: Option<&str>,
@@ -69,6 +73,7 @@ impl Pipeline {
             key: None,
             origin_target: None,
             decision: "refuse",
+            code: "",
             reason: String::new(),
             wish: None,
             stored: None,
@@ -77,19 +82,19 @@ impl Pipeline {
         let admitted = match self.admit_parts(&routes, host, path, query) {
             Ok(admitted) => admitted,
             Err(refusal) => {
-                told.reason = refusal.to_string();
+                told.refuse(&refusal);
                 return told;
             }
         };
         told.site = Some(admitted.site.site.name.to_string());
-        if !admitted.site.site.methods.contains(&Method::GET) {
-            told.reason = Refusal::Method(admitted.site.site.methods.clone()).to_string();
+        if !admitted.site.site.methods.contains(method) {
+            told.refuse(&Refusal::Method(admitted.site.site.methods.clone()));
             return told;
         }
         let (ask, wish) = match self.ask(admitted, client, headers) {
             Ok(asked) => asked,
             Err(refusal) => {
-                told.reason = refusal.to_string();
+                told.refuse(&refusal);
                 return told;
             }
         };
@@ -98,34 +103,36 @@ impl Pipeline {
             Some(query) => format!("{}?{query}", ask.path),
             None => ask.path.clone(),
         });
-        if bypasses(&ask, &Method::GET).is_some() {
+        if let Some(why) = bypasses(&ask, method) {
             told.decision = "bypass";
-            told.reason = bypass_reason(&ask.zone.policy).to_owned();
+            (told.code, told.reason) = bypass_reason(why, &ask.zone.policy);
             return told;
         }
         let now = self.cache().clock().now();
-        let (decision, reason, stored) = match self.cache().lookup(&ask).await {
+        let stored = match self.cache().lookup(&ask).await {
             Lookup::Hit(stored) => {
                 let left = stored.object.freshness.ttl(now);
-                ("hit", format!("stored and fresh for another {left} s"), Some(stored))
-            }
-            Lookup::HitAndRefresh(stored, _) => (
-                "hit-and-refresh",
-                "stored and stale, within its stale-while-revalidate window: served now, validated behind".to_owned(),
-                Some(stored),
-            ),
-            Lookup::Forward(forwarding) => {
-                let reason = match (&forwarding.candidate, self.cache().remembered(&ask)) {
-                    (Some(_), _) => "stored, but stale or purged softly: the origin is asked whether it still holds".to_owned(),
-                    (None, Some(why)) => format!("not stored: {why}"),
-                    (None, None) => format!("not stored ({})", forwarding.why.as_str()),
+                told.decision = "hit";
+                told.code = "fresh";
+                told.reason = match left > 0 {
+                    true => format!("stored and fresh for another {left} s"),
+                    false => "stored and stale, which the request takes (max-stale)".to_owned(),
                 };
-                ("forward", reason, forwarding.candidate)
+                Some(stored)
+            }
+            Lookup::HitAndRefresh(stored, _) => {
+                told.decision = "hit-and-refresh";
+                told.code = "stale-while-revalidate";
+                told.reason = "stored and stale, within its stale-while-revalidate window: served now, validated behind".to_owned();
+                Some(stored)
+            }
+            Lookup::Forward(forwarding) => {
+                told.decision = "forward";
+                (told.code, told.reason) = self.forward_reason(&ask, &forwarding);
+                forwarding.candidate
             }
         };
-        told.decision = decision;
         told.wish = wish.map(|wish| wish.to_string());
-        told.reason = reason;
         told.stored = stored.map(|stored| {
             let object = &stored.object;
             let text = |name| {
@@ -202,11 +209,83 @@ impl Pipeline {
     }
 }
 
-fn bypass_reason(config: &policy::Config) -> &'static str {
-    match config.mode {
-        policy::Mode::Off => "caching is off for this site ([cache] mode)",
-        policy::Mode::Respect | policy::Mode::All => {
-            "requests with Authorization pass by the cache ([cache] authorization = \"bypass\")"
-        }
+impl Explanation {
+    fn refuse(&mut self, refusal: &Refusal) {
+        self.decision = "refuse";
+        self.code = refusal.reason();
+        self.reason = refusal.to_string();
     }
+}
+
+impl Pipeline {
+    fn forward_reason(&self, ask: &Ask, forwarding: &Forwarding) -> (&'static str, String) {
+        if policy::is_only_if_cached(&ask.zone.policy, &ask.headers) {
+            let reason = "nothing usable is stored, and the request says only-if-cached: 504";
+            return ("only-if-cached", reason.to_owned());
+        }
+        match self.cache().remembered(forwarding) {
+            Some(Remembered::Uncacheable(why)) => {
+                let reason = format!(
+                    "the last answer could not be stored ({why}): each request goes to the origin, and none waits for another"
+                );
+                return (why, reason);
+            }
+            Some(Remembered::Failing(error)) => {
+                let reason = format!(
+                    "the origin failed on it a moment ago ({error}): until the back-off ends, what is stale is served where that is allowed, or the same error"
+                );
+                return ("origin-failing", reason);
+            }
+            None => {}
+        }
+        let (code, reason) = match forwarding.because {
+            Because::HandedOn => ("bypass", "the store is not asked"),
+            Because::NothingStored => ("uri-miss", "nothing is stored for this URL"),
+            Because::NoVariant => (
+                "vary-miss",
+                "variants of this URL are stored, but none for these request fields (Vary)",
+            ),
+            Because::Purged => ("purged", "what is stored was purged"),
+            Because::BodyGone => (
+                "body-gone",
+                "the head is stored, but the tiers have dropped its body",
+            ),
+            Because::Unusable(why) => (why.as_str(), unusable(why)),
+        };
+        (code, reason.to_owned())
+    }
+}
+
+fn unusable(why: Unusable) -> &'static str {
+    match why {
+        Unusable::NoCache => "stored, but the response says no-cache: it is validated on each use",
+        Unusable::RequestNoCache => {
+            "stored and fresh, but the request says no-cache: the origin is asked whether it still holds"
+        }
+        Unusable::RequestMaxAge => {
+            "stored and fresh, but older than the request's max-age: the origin is asked whether it still holds"
+        }
+        Unusable::RequestMinFresh => {
+            "stored and fresh, but not for as long as the request's min-fresh: the origin is asked whether it still holds"
+        }
+        Unusable::SoftPurged => {
+            "stored, but purged softly: the origin is asked whether it still holds"
+        }
+        Unusable::Stale => "stored, but stale: the origin is asked whether it still holds",
+    }
+}
+
+fn bypass_reason(why: Forward, config: &policy::Config) -> (&'static str, String) {
+    let (code, reason) = match (why, config.mode) {
+        (Forward::Method, _) => (
+            "method",
+            "methods other than GET and HEAD go to the origin, and what they change is invalidated",
+        ),
+        (_, policy::Mode::Off) => ("off", "caching is off for this site ([cache] mode)"),
+        (_, policy::Mode::Respect | policy::Mode::All) => (
+            "authorization",
+            "requests with Authorization pass by the cache ([cache] authorization = \"bypass\")",
+        ),
+    };
+    (code, reason.to_owned())
 }

@@ -22,7 +22,9 @@ pub use self::config::{
 };
 pub use self::freshness::Freshness;
 pub use self::key::{KeyParts, forwarded_query, primary_key, url_key};
-pub use self::reuse::{Reuse, forbids_storing, is_only_if_cached, may_serve_on_error, reuse};
+pub use self::reuse::{
+    Reuse, Unusable, forbids_storing, is_only_if_cached, may_serve_on_error, reuse, why_unusable,
+};
 pub use self::storable::{Exchange, NotStored, Storability, assess, stored_fields};
 pub use self::tags::tags;
 pub use self::validate::{

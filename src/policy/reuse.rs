@@ -97,6 +97,80 @@ fn request_directives(request: &HeaderMap) -> Option<CacheControl> {
         })
 }
 
+/// Why a stored response is not used as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unusable {
+    /// The response says `no-cache`.
+    NoCache,
+    /// The request says `no-cache`, or `Pragma: no-cache`.
+    RequestNoCache,
+    /// It is older than the request's `max-age`.
+    RequestMaxAge,
+    /// It stays fresh for less than the request's `min-fresh`.
+    RequestMinFresh,
+    /// It was purged softly.
+    SoftPurged,
+    /// It is stale.
+    Stale,
+}
+
+impl Unusable {
+    /// A closed word, for `Cache-Status` and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NoCache => "no-cache",
+            Self::RequestNoCache => "request-no-cache",
+            Self::RequestMaxAge => "request-max-age",
+            Self::RequestMinFresh => "request-min-fresh",
+            Self::SoftPurged => "soft-purged",
+            Self::Stale => "stale",
+        }
+    }
+
+    /// Whether it is the request alone that stands in the way of a fresh response.
+    #[must_use]
+    pub fn is_by_request(self) -> bool {
+        match self {
+            Self::RequestNoCache | Self::RequestMaxAge | Self::RequestMinFresh => true,
+            Self::NoCache | Self::SoftPurged | Self::Stale => false,
+        }
+    }
+}
+
+/// Why [`reuse`] says [`Reuse::Validate`] of a stored response: the first reason that holds, what the response
+/// says before what the request says.
+#[must_use]
+pub fn why_unusable(
+    config: &Config,
+    request: &HeaderMap,
+    freshness: &Freshness,
+    soft_purged: bool,
+    now: SystemTime,
+) -> Unusable {
+    if freshness.always_validate {
+        return Unusable::NoCache;
+    }
+    if soft_purged {
+        return Unusable::SoftPurged;
+    }
+    if !freshness.is_fresh(now) {
+        return Unusable::Stale;
+    }
+    let asked = match config.respect_request_directives {
+        true => request_directives(request).unwrap_or_default(),
+        false => CacheControl::default(),
+    };
+    let age = freshness.age(now);
+    if asked.no_cache != Qualified::Absent {
+        Unusable::RequestNoCache
+    } else if asked.max_age.is_some_and(|limit| age > limit) {
+        Unusable::RequestMaxAge
+    } else {
+        Unusable::RequestMinFresh
+    }
+}
+
 /// Whether the request forbids to store its answer (RFC 9111 §5.2.1.5).
 #[must_use]
 pub fn forbids_storing(config: &Config, request: &HeaderMap) -> bool {

@@ -13,6 +13,7 @@ mod collapse;
 mod compress;
 mod conditional;
 mod crash;
+mod explain;
 mod flights;
 mod freshness;
 mod image;
