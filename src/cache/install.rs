@@ -2,6 +2,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use bytes::{Bytes, BytesMut};
+use http::HeaderName;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 
 use crate::store::{
     Body, CHUNK_BYTES, Dressed, Entry, EntryKey, Object, Part, Placement, VaryIndex,
@@ -129,6 +131,8 @@ pub(super) struct Keeping {
     length: Option<u64>,
     buffer: BytesMut,
     chunks: u32,
+    /// A stored object whose body has been the same so far, byte for byte.
+    same: Option<Arc<Object>>,
 }
 
 impl Keeping {
@@ -146,7 +150,26 @@ impl Keeping {
             object,
             length,
             chunks: 0,
+            same: None,
         }
+    }
+
+    /// Takes the version of `before` over if the bytes turn out to be the same: then the forms that were made of it
+    /// stay. Worth the comparison only where there are any.
+    pub(super) fn compared_with(mut self, before: Option<&Arc<Object>>) -> Self {
+        let object = &self.object;
+        let is_alike = |before: &&Arc<Object>| {
+            let same_field =
+                |name: &HeaderName| before.headers.get(name) == object.headers.get(name);
+            before.status == object.status
+                && same_field(&CONTENT_TYPE)
+                && same_field(&CONTENT_ENCODING)
+                && self
+                    .length
+                    .is_none_or(|length| length == before.body.length())
+        };
+        self.same = before.filter(|_| self.apart).filter(is_alike).cloned();
+        self
     }
 
     pub(super) fn of_derived(cache: Arc<Cache>, object: Arc<Object>, max_bytes: u64) -> Self {
@@ -158,6 +181,7 @@ impl Keeping {
             cache,
             object,
             chunks: 0,
+            same: None,
         }
     }
 
@@ -193,7 +217,24 @@ impl Keeping {
             }
             Body::Chunked { length }
         };
-        Some(Arc::new(with_body(&self.object, body)))
+        let mut object = with_body(&self.object, body);
+        if let Some(before) = self.same.filter(|before| before.body.length() == length) {
+            object.version = before.version;
+            object.body = before.body.clone();
+        }
+        Some(Arc::new(object))
+    }
+
+    /// Whether this chunk of `before` has these bytes.
+    async fn is_same(&self, before: &Object, chunk: &Bytes) -> bool {
+        match &before.body {
+            Body::Inline(bytes) => self.chunks == 0 && bytes == chunk,
+            Body::Chunked { .. } => {
+                let key = EntryKey::chunk(before.version, self.chunks);
+                let found = self.cache.store.load(&key).await;
+                matches!(found, Some((Entry::Chunk(bytes), _)) if bytes == *chunk)
+            }
+        }
     }
 
     fn kept(&self) -> u64 {
@@ -208,6 +249,11 @@ impl Keeping {
             id: self.object.version,
             part: Part::Chunk(self.chunks),
         };
+        if let Some(before) = self.same.take()
+            && self.is_same(&before, &chunk).await
+        {
+            self.same = Some(before);
+        }
         let placement = self
             .cache
             .placement(self.length.unwrap_or_else(|| self.kept()));

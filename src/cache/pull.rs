@@ -341,6 +341,7 @@ impl Fill {
                 Arc::clone(&object),
                 content_length,
             )
+            .compared_with(self.candidate.as_ref())
         });
         let head = Head {
             object: Arc::clone(&object),

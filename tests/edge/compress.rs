@@ -219,3 +219,42 @@ async fn a_source_that_breaks_off_breaks_the_coded_answer_and_nothing_is_kept() 
     assert_eq!(decoded("gzip", &whole.body), text().into_bytes());
     assert_eq!(origin.count_for("/a"), 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_bytes_fetched_again_keep_their_version_and_the_forms_made_of_them() {
+    let origin = Origin::start().await;
+    let same = "a line of text that is worth compressing\n".repeat(200);
+    let reply = |text: &str| {
+        Reply::ok(text.to_owned())
+            .cache_control("max-age=10")
+            .header("content-type", "text/plain")
+            .header("etag", "\"1\"")
+    };
+    let other = same.replace("line", "LINE");
+    let plain = reply(&same);
+    origin.serve_in_turn("/a", [plain.clone(), plain, reply(&other)]);
+    let edge = Edge::before(&origin).await;
+    let fields = [("accept-encoding", "br")];
+    let version = async || {
+        let target = "/v1/explain?url=https://localhost/a";
+        let answer = edge
+            .admin(http::Method::GET, target, &serde_json::Value::Null)
+            .await;
+        let said: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        said["details"]["version"].as_str().unwrap().to_owned()
+    };
+    edge.get_with("/a", &fields).await;
+    let made = edge.get_with("/a", &fields).await.header("etag");
+    let first = version().await;
+    edge.pass_seconds(20);
+    edge.get("/a").await;
+    assert_eq!(version().await, first);
+    let again = edge.get_with("/a", &fields).await;
+    assert_eq!(again.header("etag"), made, "the form that was made stays");
+    edge.pass_seconds(20);
+    edge.get("/a").await;
+    assert_ne!(version().await, first, "other bytes are another version");
+    let other_form = edge.get_with("/a", &fields).await;
+    assert_ne!(other_form.header("etag"), made);
+    assert_eq!(origin.count_for("/a"), 3);
+}
