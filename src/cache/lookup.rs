@@ -227,18 +227,20 @@ impl Cache {
         };
         let now = self.clock.now();
         let (config, freshness) = (&ask.zone.policy, &stored.object.freshness);
-        let because = || {
-            let why = policy::why_unusable(config, &ask.headers, freshness, soft_purged, now);
-            Because::Unusable(why)
-        };
+        let why = || policy::why_unusable(config, &ask.headers, freshness, soft_purged, now);
         match policy::reuse(config, &ask.headers, freshness, soft_purged, now) {
             Reuse::Fresh => Lookup::Hit(stored),
             Reuse::StaleWhileRevalidate => {
-                let again = forwarding(because(), Some(stored.clone()), soft_purged);
+                let because = Because::Unusable(why());
+                let again = forwarding(because, Some(stored.clone()), soft_purged);
                 Lookup::HitAndRefresh(stored, again)
             }
             Reuse::Validate => {
-                let because = because();
+                let why = why();
+                if policy::answers_reload(why, &stored.object.headers) {
+                    return Lookup::Hit(stored);
+                }
+                let because = Because::Unusable(why);
                 Lookup::Forward(forwarding(because, Some(stored), soft_purged))
             }
         }

@@ -23,7 +23,8 @@ pub use self::config::{
 pub use self::freshness::Freshness;
 pub use self::key::{KeyParts, forwarded_query, primary_key, url_key};
 pub use self::reuse::{
-    Reuse, Unusable, forbids_storing, is_only_if_cached, may_serve_on_error, reuse, why_unusable,
+    Reuse, Unusable, answers_reload, forbids_storing, is_only_if_cached, may_serve_on_error, reuse,
+    why_unusable,
 };
 pub use self::storable::{Exchange, NotStored, Storability, assess, stored_fields};
 pub use self::tags::tags;

@@ -138,6 +138,14 @@ impl Unusable {
     }
 }
 
+/// Whether a fresh response answers this reload all the same: it says that it never changes while it is fresh
+/// (RFC 8246 §2). `min-fresh` is no reload.
+#[must_use]
+pub fn answers_reload(why: Unusable, response: &HeaderMap) -> bool {
+    matches!(why, Unusable::RequestNoCache | Unusable::RequestMaxAge)
+        && CacheControl::of(response).immutable
+}
+
 /// Why [`reuse`] says [`Reuse::Validate`] of a stored response: the first reason that holds, what the response
 /// says before what the request says.
 #[must_use]

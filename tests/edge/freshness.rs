@@ -218,3 +218,22 @@ async fn objects_survive_a_restart() {
     assert_eq!(edge.get("/large").await.body, large.to_bytes());
     assert_eq!(origin.count(), 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_of_what_is_immutable_is_a_hit_while_it_is_fresh() {
+    let origin = Origin::start().await;
+    origin.serve("/a", Reply::ok("x").cache_control("max-age=60, immutable"));
+    let edge = Edge::with(&origin, "[cache]\nrespect_request_directives = true\n").await;
+    edge.get("/a").await;
+    edge.pass_seconds(10);
+    for directives in ["no-cache", "max-age=0"] {
+        let answer = edge.get_with("/a", &[("cache-control", directives)]).await;
+        assert!(
+            answer.header("cache-status").contains("hit"),
+            "{directives}"
+        );
+    }
+    edge.pass_seconds(60);
+    edge.get_with("/a", &[("cache-control", "no-cache")]).await;
+    assert_eq!(origin.count_for("/a"), 2, "it lengthens no lifetime");
+}

@@ -94,3 +94,27 @@ async fn what_is_not_in_the_key_does_not_reach_the_origin() {
     assert_eq!(asked.header("accept-encoding"), Some("identity"));
     assert_eq!(asked.header("via"), Some("1.1 edge"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn variants_of_a_url_are_bounded_and_the_oldest_goes() {
+    let origin = Origin::start().await;
+    origin.on("/a", |request| {
+        Reply::ok(request.header("x-kind").unwrap_or("none").to_owned())
+            .cache_control("max-age=600")
+            .header("vary", "x-kind")
+    });
+    let edge = Edge::with(&origin, "[cache]\nmax_variants = 2\n").await;
+    for kind in ["red", "green", "blue"] {
+        for _ in 0..2 {
+            let answer = edge.get_with("/a", &[("x-kind", kind)]).await;
+            assert_eq!(answer.text(), kind);
+        }
+    }
+    let asked = origin.count_for("/a");
+    for kind in ["green", "blue"] {
+        edge.get_with("/a", &[("x-kind", kind)]).await;
+    }
+    assert_eq!(origin.count_for("/a"), asked, "the last two are stored");
+    edge.get_with("/a", &[("x-kind", "red")]).await;
+    assert_eq!(origin.count_for("/a"), asked + 1, "the oldest is not");
+}
