@@ -19,7 +19,7 @@ pub struct Ask {
     /// The site.
     pub zone: Arc<Zone>,
     /// The full key as text; compared on every hit.
-    pub key: String,
+    pub key: policy::KeyText,
     /// The key's hash: where the tiers keep it.
     pub id: u128,
     /// Canonical path.

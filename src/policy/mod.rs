@@ -6,6 +6,7 @@ mod client;
 mod config;
 mod freshness;
 mod key;
+mod key_text;
 mod lifetime;
 mod reuse;
 #[cfg(test)]
@@ -22,6 +23,7 @@ pub use self::config::{
 };
 pub use self::freshness::Freshness;
 pub use self::key::{KeyParts, forwarded_query, primary_key, url_key};
+pub use self::key_text::KeyText;
 pub use self::reuse::{Reuse, is_only_if_cached, may_serve_on_error, reuse};
 pub use self::storable::{Exchange, NotStored, Storability, assess, stored_fields};
 pub use self::tags::tags;
