@@ -5,6 +5,7 @@
 mod client;
 mod config;
 mod freshness;
+mod invalidate;
 mod key;
 mod key_text;
 mod lifetime;
@@ -22,6 +23,7 @@ pub use self::config::{
     StatusTtl, VaryAction, VaryConfig,
 };
 pub use self::freshness::Freshness;
+pub use self::invalidate::{Invalidation, invalidations};
 pub use self::key::{KeyParts, forwarded_query, primary_key, url_key};
 pub use self::key_text::KeyText;
 pub use self::reuse::{Reuse, is_only_if_cached, may_serve_on_error, reuse};
