@@ -9,7 +9,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::origin;
-use crate::policy;
+use crate::policy::{self, KeyText};
 use crate::semantics::hop_by_hop;
 use crate::store::Store;
 
@@ -24,15 +24,17 @@ pub struct Ask {
     /// The site.
     pub zone: Arc<Zone>,
     /// The full key as text; compared on every hit.
-    pub key: String,
+    pub key: KeyText,
     /// The key's hash: where the tiers keep it.
     pub id: u128,
     /// Canonical path.
     pub path: String,
     /// The query that belongs to the key and goes to the origin.
     pub query: Option<String>,
-    /// The client's host when it belongs to the key.
-    pub host: Option<String>,
+    /// The host, and perhaps the port, that the client named.
+    pub authority: Option<String>,
+    /// Whether that belongs to the key.
+    pub keys_host: bool,
     /// The client's fields.
     pub headers: HeaderMap,
     /// The client's address.
@@ -42,12 +44,18 @@ pub struct Ask {
 }
 
 impl Ask {
+    /// The client's host when it belongs to the key.
+    #[must_use]
+    pub fn host(&self) -> Option<&str> {
+        self.authority.as_deref().filter(|_| self.keys_host)
+    }
+
     /// The hash that exact purges name: every variant of the URL shares it.
     #[must_use]
     pub fn url(&self, store: &Store) -> u128 {
         let text = policy::url_key(
             &self.zone.name,
-            self.host.as_deref(),
+            self.host(),
             &self.path,
             self.query.as_deref(),
         );
@@ -80,7 +88,7 @@ impl Ask {
     }
 
     /// The text by which this request's variant is told apart, among those that vary by `fields`.
-    pub(super) fn secondary(&self, fields: &[HeaderName]) -> String {
+    pub(super) fn secondary(&self, fields: &[HeaderName]) -> KeyText {
         policy::secondary_key(fields, &self.selecting(fields), &self.zone.policy.vary)
     }
 
@@ -150,7 +158,7 @@ impl Ask {
             method,
             path: self.path.clone(),
             query: self.query.clone(),
-            client_host: self.host.clone(),
+            client_host: self.host().map(str::to_owned),
             headers,
         }
     }

@@ -310,7 +310,7 @@ impl Cache {
     fn may_board(&self, ask: &Ask, seat: &Seat, head: &Head, leads: bool) -> Share {
         if let Some(vary) = &head.vary {
             let mine = ask.secondary(&vary.fields);
-            if mine != vary.secondary {
+            if *mine != *vary.secondary {
                 return Share::Elsewhere(self.secondary_id(ask, &mine), vary.fields.clone());
             }
         }

@@ -1,31 +1,57 @@
 use http::Method;
 
 use crate::origin;
+use crate::policy::{self, Invalidation};
+use crate::semantics::reference::{Base, Resolved};
 use crate::store::{Purge, PurgeItem, Slot};
 
 use super::{Ask, Cache};
 
 impl Cache {
-    /// What an answer to an unsafe method invalidates (RFC 9111 §4.4). It holds when this returns.
+    /// What an answer to an unsafe method invalidates (RFC 9111 §4.4, RFC 9875 §3). It holds when this returns.
     pub(super) async fn invalidate_after(
         &self,
         ask: &Ask,
         method: &Method,
         response: &origin::Response,
     ) {
-        if method.is_safe() || !(response.status.is_success() || response.status.is_redirection()) {
-            return;
-        }
-        self.invalidate(ask).await;
+        let target = Base {
+            scheme: if ask.secure { "https" } else { "http" },
+            host: ask.authority.as_deref(),
+            path: &ask.path,
+            query: ask.query.as_deref(),
+        };
+        let (status, fields) = (response.status, &response.headers);
+        let named = policy::invalidations(&ask.zone.policy, method, &target, status, fields);
+        let slots = named.into_iter().map(|named| match named {
+            Invalidation::Url(url) => Slot::Url(self.url_of(ask, &url)),
+            Invalidation::Group(group) => Slot::Tag {
+                site: ask.zone.name.to_string(),
+                tag: self.tag(&group),
+            },
+        });
+        self.invalidate_slots(ask, slots.collect()).await;
     }
 
     /// Makes all that is stored for the URL of `ask` unusable.
     pub(super) async fn invalidate(&self, ask: &Ask) {
-        let item = PurgeItem {
-            slot: Slot::Url(ask.url(&self.store)),
+        self.invalidate_slots(ask, vec![Slot::Url(ask.url(&self.store))])
+            .await;
+    }
+
+    /// The hash of another URL of the same site and host.
+    fn url_of(&self, ask: &Ask, url: &Resolved) -> u128 {
+        let query = policy::forwarded_query(url.query.as_deref(), &ask.zone.policy.key.query);
+        let text = policy::url_key(&ask.zone.name, ask.host(), &url.path, query.as_deref());
+        self.store.hash(&[text.as_bytes()])
+    }
+
+    async fn invalidate_slots(&self, ask: &Ask, slots: Vec<Slot>) {
+        let items = slots.into_iter().map(|slot| PurgeItem {
+            slot,
             kind: Purge::Hard,
-        };
-        if let Err(error) = self.store.clocks().purge(vec![item]).await {
+        });
+        if let Err(error) = self.store.clocks().purge(items.collect()).await {
             tracing::error!(site = %ask.zone.name, %error, "an invalidation could not be noted");
         }
     }

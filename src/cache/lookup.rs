@@ -331,7 +331,7 @@ impl Cache {
 
     /// As `secondary_key`, of what the origin was really sent.
     pub(super) fn sent_secondary(ask: &Ask, fields: &[HeaderName], sent: &HeaderMap) -> String {
-        policy::secondary_key(fields, sent, &ask.zone.policy.vary)
+        policy::secondary_key(fields, sent, &ask.zone.policy.vary).to_string()
     }
 }
 

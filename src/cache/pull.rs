@@ -499,7 +499,7 @@ impl Fill {
             return None;
         }
         let secondary = match transparent {
-            true => self.ask.secondary(&fields),
+            true => self.ask.secondary(&fields).to_string(),
             false => Cache::sent_secondary(&self.ask, &fields, &self.sent(&fields)),
         };
         Some(VaryTrait { fields, secondary })

@@ -226,13 +226,13 @@ impl Pipeline {
         let (wish, query) = variant::wish_of(&site.zone.images, &path, query.as_deref())?;
         let query = policy::forwarded_query(query.as_deref(), &site.zone.policy.key.query)
             .map(std::borrow::Cow::into_owned);
-        let host = host.filter(|_| site.keys_host());
+        let keys_host = site.keys_host();
         let config = site.zone.origin.config();
         let key = policy::primary_key(
             &KeyParts {
                 site: &site.zone.name,
                 scheme: None,
-                host: host.as_deref(),
+                host: host.as_deref().filter(|_| keys_host),
                 path: &path,
                 query: query.as_deref(),
                 request: &headers,
@@ -246,7 +246,8 @@ impl Pipeline {
             key,
             path,
             query,
-            host,
+            authority: host,
+            keys_host,
             headers,
             peer: client.address,
             secure: client.secure,

@@ -98,7 +98,7 @@ impl Pipeline {
                 return told;
             }
         };
-        told.key = Some(ask.key.clone());
+        told.key = Some(ask.key.to_string());
         told.origin_target = Some(match &ask.query {
             Some(query) => format!("{}?{query}", ask.path),
             None => ask.path.clone(),

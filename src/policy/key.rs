@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, header};
 use crate::semantics::{list, query};
 
 use super::config::{KeyConfig, QueryMode, QueryPolicy};
+use super::key_text::KeyText;
 
 /// What a request contributes to its key.
 #[derive(Debug, Clone, Copy)]
@@ -31,13 +32,13 @@ pub struct KeyParts<'a> {
 ///
 /// Parts are separated by single spaces, which are escaped inside them: `assets h=a.example p=/x q=v=1 f=accept:*/*`.
 #[must_use]
-pub fn primary_key(parts: &KeyParts<'_>, config: &KeyConfig) -> String {
+pub fn primary_key(parts: &KeyParts<'_>, config: &KeyConfig) -> KeyText {
     let query = forwarded_query(parts.query, &config.query);
-    let mut text = with_room(parts.site, parts.host, parts.path, query.as_deref());
-    push_escaped(&mut text, parts.site.as_bytes());
+    let mut text = KeyText::new();
+    text.push_escaped(parts.site.as_bytes());
     if let Some(scheme) = parts.scheme {
         text.push_str(" s=");
-        push_escaped(&mut text, scheme.as_bytes());
+        text.push_escaped(scheme.as_bytes());
     }
     push_url(&mut text, parts.host, parts.path, query.as_deref());
     let unlisted = parts
@@ -56,9 +57,9 @@ pub fn primary_key(parts: &KeyParts<'_>, config: &KeyConfig) -> String {
 /// The key by which a purge names a URL, whatever scheme, fields or cookies its variants are keyed by.
 /// `query` is what [`forwarded_query`] leaves of it.
 #[must_use]
-pub fn url_key(site: &str, host: Option<&str>, path: &str, query: Option<&str>) -> String {
-    let mut text = with_room(site, host, path, query);
-    push_escaped(&mut text, site.as_bytes());
+pub fn url_key(site: &str, host: Option<&str>, path: &str, query: Option<&str>) -> KeyText {
+    let mut text = KeyText::new();
+    text.push_escaped(site.as_bytes());
     push_url(&mut text, host, path, query);
     text
 }
@@ -98,41 +99,35 @@ pub fn forwarded_query<'a>(query: Option<&'a str>, policy: &QueryPolicy) -> Opti
     (!kept.is_empty()).then(|| Cow::Owned(kept.join("&")))
 }
 
-fn with_room(site: &str, host: Option<&str>, path: &str, query: Option<&str>) -> String {
-    // Labels and separators of all parts take some thirty bytes.
-    let known = site.len() + host.map_or(0, str::len) + path.len() + query.map_or(0, str::len);
-    String::with_capacity(known + 48)
-}
-
-fn push_url(text: &mut String, host: Option<&str>, path: &str, query: Option<&str>) {
+fn push_url(text: &mut KeyText, host: Option<&str>, path: &str, query: Option<&str>) {
     if let Some(host) = host {
         text.push_str(" h=");
-        push_escaped(text, host.as_bytes());
+        text.push_escaped(host.as_bytes());
     }
     text.push_str(" p=");
-    push_escaped(text, path.as_bytes());
+    text.push_escaped(path.as_bytes());
     if let Some(query) = query {
         text.push_str(" q=");
-        push_escaped(text, query.as_bytes());
+        text.push_escaped(query.as_bytes());
     }
 }
 
 /// An absent field differs from an empty one; lines are combined as RFC 9110 §5.2 says.
-fn push_field(text: &mut String, request: &HeaderMap, name: &HeaderName) {
+fn push_field(text: &mut KeyText, request: &HeaderMap, name: &HeaderName) {
     text.push_str(" f=");
     text.push_str(name.as_str());
     let mut separator = ":";
     for line in request.get_all(name) {
         text.push_str(separator);
-        push_escaped(text, line.as_bytes().trim_ascii());
+        text.push_escaped(line.as_bytes().trim_ascii());
         separator = ",";
     }
 }
 
 /// All values of a repeated cookie count: which one an origin reads is for it to say.
-fn push_cookie(text: &mut String, request: &HeaderMap, name: &str) {
+fn push_cookie(text: &mut KeyText, request: &HeaderMap, name: &str) {
     text.push_str(" c=");
-    push_escaped(text, name.as_bytes());
+    text.push_escaped(name.as_bytes());
     let values = request
         .get_all(header::COOKIE)
         .iter()
@@ -143,28 +138,7 @@ fn push_cookie(text: &mut String, request: &HeaderMap, name: &str) {
         });
     for value in values {
         text.push_str(" v=");
-        push_escaped(text, value.trim_ascii());
-    }
-}
-
-/// Appends bytes so that the text has neither spaces, control bytes nor anything but ASCII, and can be told apart from any
-/// other: what is not visible ASCII, and the backslash, is written as `\` and two digits.
-pub(super) fn push_escaped(text: &mut String, bytes: &[u8]) {
-    let is_plain = |&byte: &u8| byte.is_ascii_graphic() && byte != b'\\';
-    if bytes.iter().all(is_plain)
-        && let Ok(plain) = std::str::from_utf8(bytes)
-    {
-        return text.push_str(plain);
-    }
-    for byte in bytes {
-        if is_plain(byte) {
-            text.push((*byte).into());
-        } else {
-            text.push('\\');
-            for digit in [byte >> 4, byte & 0xf] {
-                text.extend(char::from_digit(digit.into(), 16));
-            }
-        }
+        text.push_escaped(value.trim_ascii());
     }
 }
 

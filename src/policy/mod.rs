@@ -5,7 +5,9 @@
 mod client;
 mod config;
 mod freshness;
+mod invalidate;
 mod key;
+mod key_text;
 mod lifetime;
 mod reuse;
 #[cfg(test)]
@@ -21,7 +23,9 @@ pub use self::config::{
     StatusTtl, VaryAction, VaryConfig,
 };
 pub use self::freshness::Freshness;
+pub use self::invalidate::{Invalidation, invalidations};
 pub use self::key::{KeyParts, forwarded_query, primary_key, url_key};
+pub use self::key_text::KeyText;
 pub use self::reuse::{
     Reuse, Unusable, answers_reload, forbids_storing, is_only_if_cached, may_serve_on_error, reuse,
     why_unusable,

@@ -1,13 +1,14 @@
 //! `Vary` (RFC 9111 §4.1): by which request fields variants differ, and the text that tells them apart.
 
-use std::borrow::Cow;
+use std::ops::Range;
 
 use http::{HeaderMap, HeaderName, header};
+use smallvec::SmallVec;
 
 use crate::semantics::{list, negotiate};
 
 use super::config::{VaryAction, VaryConfig};
-use super::key::push_escaped;
+use super::key_text::KeyText;
 
 /// More fields than this are no sensible rule, and would make every request different.
 const FIELDS_MAX: usize = 16;
@@ -92,8 +93,8 @@ fn action(config: &VaryConfig, name: &HeaderName) -> VaryAction {
 /// Lines are combined, and white space around commas does not count; an absent field differs from an
 /// empty one. `Accept-Language` is compared without case, space and order.
 #[must_use]
-pub fn secondary_key(fields: &[HeaderName], request: &HeaderMap, config: &VaryConfig) -> String {
-    let mut text = String::with_capacity(fields.len() * 32);
+pub fn secondary_key(fields: &[HeaderName], request: &HeaderMap, config: &VaryConfig) -> KeyText {
+    let mut text = KeyText::new();
     for name in fields {
         let action = action(config, name);
         // The site's rule may be newer than the stored variants.
@@ -101,13 +102,13 @@ pub fn secondary_key(fields: &[HeaderName], request: &HeaderMap, config: &VaryCo
             continue;
         }
         if !text.is_empty() {
-            text.push(' ');
+            text.push_str(" ");
         }
         text.push_str(name.as_str());
         if !request.contains_key(name) {
             continue;
         }
-        text.push(':');
+        text.push_str(":");
         match action {
             VaryAction::Ignore => {}
             VaryAction::Normalize if name == header::ACCEPT_ENCODING => {
@@ -127,34 +128,65 @@ pub fn secondary_key(fields: &[HeaderName], request: &HeaderMap, config: &VaryCo
 }
 
 /// The members as they came.
-fn push_members<'a>(text: &mut String, members: impl Iterator<Item = &'a [u8]>) {
+fn push_members<'a>(text: &mut KeyText, members: impl Iterator<Item = &'a [u8]>) {
     for (number, member) in members.enumerate() {
         if number > 0 {
-            text.push(',');
+            text.push_str(",");
         }
-        push_escaped(text, member);
+        text.push_escaped(member);
     }
 }
 
 /// The members in lower case, without white space, sorted.
-fn push_unordered(text: &mut String, request: &HeaderMap, name: &HeaderName) {
-    let mut members: Vec<Cow<'_, [u8]>> = list::members(request, name).map(plain).collect();
-    members.sort_unstable();
-    members.dedup();
-    push_members(text, members.iter().map(|member| &**member));
+fn push_unordered(text: &mut KeyText, request: &HeaderMap, name: &HeaderName) {
+    let mut plain = Plain::default();
+    for member in list::members(request, name) {
+        plain.add(member);
+    }
+    push_members(text, plain.sorted());
 }
 
-fn plain(member: &[u8]) -> Cow<'_, [u8]> {
-    let is_plain = |byte: &u8| !byte.is_ascii_uppercase() && !byte.is_ascii_whitespace();
-    if member.iter().all(is_plain) {
-        return Cow::Borrowed(member);
+/// List members in lower case and without white space, in one buffer.
+#[derive(Default)]
+struct Plain {
+    bytes: SmallVec<[u8; 256]>,
+    members: SmallVec<[Range<usize>; 16]>,
+}
+
+impl Plain {
+    fn add(&mut self, member: &[u8]) {
+        let start = self.bytes.len();
+        let kept = member.iter().filter(|byte| !byte.is_ascii_whitespace());
+        self.bytes.extend(kept.map(u8::to_ascii_lowercase));
+        self.members.push(start..self.bytes.len());
     }
-    let bytes = member.iter().filter(|byte| !byte.is_ascii_whitespace());
-    Cow::Owned(bytes.map(u8::to_ascii_lowercase).collect())
+
+    /// Drops the last member unless it is wanted.
+    fn keep_last_if(&mut self, is_wanted: impl FnOnce(&[u8]) -> bool) {
+        if let Some(last) = self.members.last().cloned()
+            && !is_wanted(self.bytes.get(last.clone()).unwrap_or_default())
+        {
+            self.bytes.truncate(last.start);
+            self.members.pop();
+        }
+    }
+
+    /// The members in order, without repeats.
+    fn sorted(&mut self) -> impl Iterator<Item = &[u8]> {
+        let bytes = &self.bytes;
+        let member = |range: &Range<usize>| bytes.get(range.clone()).unwrap_or_default();
+        self.members
+            .sort_unstable_by(|one, other| member(one).cmp(member(other)));
+        self.members
+            .dedup_by(|one, other| member(one) == member(other));
+        self.members
+            .iter()
+            .map(|range| self.bytes.get(range.clone()).unwrap_or_default())
+    }
 }
 
 /// Which of the usual codings the client takes, and whether it refuses bytes as they are.
-fn push_codings(text: &mut String, request: &HeaderMap) {
+fn push_codings(text: &mut KeyText, request: &HeaderMap) {
     let accept = negotiate::AcceptEncoding::of(request);
     let taken = CODINGS.iter().filter(|coding| accept.quality(coding) > 0);
     let refused = (accept.identity() == 0).then_some(&"identity;q=0");
@@ -165,7 +197,7 @@ fn push_codings(text: &mut String, request: &HeaderMap) {
 ///
 /// Browsers differ in the order and weights of what they all can show. A client that does not
 /// take any picture (say, PNG only) is compared by all that it says.
-fn push_formats(text: &mut String, request: &HeaderMap) {
+fn push_formats(text: &mut KeyText, request: &HeaderMap) {
     let takes_all_classic = ["image/jpeg", "image/png", "image/gif", "image/svg+xml"]
         .iter()
         .all(|format| negotiate::accepts_media(request, format));
@@ -175,18 +207,13 @@ fn push_formats(text: &mut String, request: &HeaderMap) {
     let formats = FORMATS
         .iter()
         .filter(|format| negotiate::media_quality(request, format) > 0);
-    let mut others: Vec<Cow<'_, [u8]>> = list::members(request, &header::ACCEPT)
-        .map(plain)
-        .filter(|member| !member.starts_with(b"image/") && !member.starts_with(b"*/*"))
-        .collect();
-    others.sort_unstable();
-    others.dedup();
-    push_members(
-        text,
-        formats
-            .map(|format| format.as_bytes())
-            .chain(others.iter().map(|member| &**member)),
-    );
+    let mut others = Plain::default();
+    for member in list::members(request, &header::ACCEPT) {
+        others.add(member);
+        others.keep_last_if(|member| !member.starts_with(b"image/") && !member.starts_with(b"*/*"));
+    }
+    let formats = formats.map(|format| format.as_bytes());
+    push_members(text, formats.chain(others.sorted()));
 }
 
 #[cfg(test)]

@@ -4,13 +4,16 @@
 pub mod cache_control;
 pub mod date;
 pub mod delta_seconds;
+pub mod digest;
 pub mod etag;
 pub mod hop_by_hop;
 pub mod host;
 pub mod list;
 pub mod media_type;
 pub mod negotiate;
+pub mod no_vary_search;
 pub mod path;
 pub mod query;
 pub mod range;
+pub mod reference;
 pub mod status_fields;

@@ -23,15 +23,17 @@ pub fn names(raw: &str, name: &str) -> bool {
     if !raw.contains('%') {
         return raw == name;
     }
+    unescaped(raw).eq(name.bytes())
+}
+
+/// The bytes that a raw name or value stands for. Bad escapes stand for themselves; a plus is a plus.
+pub fn unescaped(raw: &str) -> impl Iterator<Item = u8> {
     let mut rest = raw.as_bytes();
-    let mut wanted = name.bytes();
-    while let Some((byte, after)) = next_byte(rest) {
+    std::iter::from_fn(move || {
+        let (byte, after) = next_byte(rest)?;
         rest = after;
-        if wanted.next() != Some(byte) {
-            return false;
-        }
-    }
-    wanted.next().is_none()
+        Some(byte)
+    })
 }
 
 fn next_byte(text: &[u8]) -> Option<(u8, &[u8])> {
