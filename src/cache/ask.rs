@@ -109,6 +109,8 @@ impl Ask {
             query: self.query.clone(),
             client_host: self.host.clone(),
             headers,
+            body: origin::Upload::None,
+            interim: None,
         }
     }
 

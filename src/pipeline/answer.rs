@@ -1,9 +1,11 @@
+use std::error::Error;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use http::header::{AUTHORIZATION, HOST, REFERER, USER_AGENT};
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -15,12 +17,14 @@ use crate::policy::{self, Authorization, KeyParts, Mode};
 use crate::semantics::host::Host;
 use crate::semantics::path;
 use crate::semantics::status_fields::Forward;
+use crate::site::Site;
 use crate::store::Tier;
 use crate::telemetry::{AccessLog, CacheResult, Counted, Gauge, Metrics, Record, SiteMetrics};
 use crate::variant::{self, Wish};
 
 use super::body::Tally;
 use super::deliver::Delivery;
+use super::upload::RequestBody;
 use super::{Body, Refusal, Routes, SiteState, cors, form, request};
 
 const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
@@ -32,6 +36,8 @@ pub struct Client {
     pub address: IpAddr,
     /// Whether the connection is encrypted.
     pub secure: bool,
+    /// How long its request's body may take.
+    pub body_timeout: Duration,
 }
 
 /// The way of a request, shared by all connections.
@@ -94,11 +100,18 @@ impl Pipeline {
         &self.cache
     }
 
-    /// Answers one request; every request gets an answer. The request's body is not read.
-    pub async fn answer<B>(&self, client: Client, request: http::Request<B>) -> Response<Body> {
+    /// Answers one request; every request gets an answer. The request's body is read only if it is passed on.
+    pub async fn answer<B>(&self, client: Client, request: http::Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>>
+            + Send
+            + Sync
+            + 'static,
+    {
         let started = self.clock.uptime();
         let routes = self.routes.load_full();
-        let (parts, _body) = request.into_parts();
+        let (parts, body) = request.into_parts();
+        let body = RequestBody::new(&parts, body, client.body_timeout);
         let record = self
             .log
             .as_ref()
@@ -112,7 +125,7 @@ impl Pipeline {
         let (site, told) = match admitted {
             Ok(admitted) => {
                 let site = Arc::clone(&admitted.site);
-                let told = self.respond(&routes, client, admitted, parts).await;
+                let told = self.respond(&routes, client, admitted, parts, body).await;
                 (Some(site), told)
             }
             Err(refusal) => (None, Err(refusal)),
@@ -129,6 +142,7 @@ impl Pipeline {
             None => routes.table.default_value().ok_or(Refusal::NoHost)?,
         };
         if !site.site.methods.contains(&parts.method) {
+            request::known_method(&parts.method)?;
             return Err(Refusal::Method(site.site.methods.clone()));
         }
         if has_looped(&parts.headers, &routes.node) {
@@ -148,16 +162,21 @@ impl Pipeline {
         client: Client,
         admitted: Admitted,
         parts: Parts,
+        body: RequestBody,
     ) -> Result<Told, Refusal> {
         let state = Arc::clone(&admitted.site);
         let site = &state.site;
-        if parts.method == Method::OPTIONS {
-            return Ok(Told {
-                response: cors::options(site, &parts.headers),
-                result: CacheResult::Bypass,
-                tier: "",
-                detail: "options",
-            });
+        match parts.method {
+            Method::GET | Method::HEAD => {}
+            Method::OPTIONS => {
+                return Ok(Told {
+                    response: cors::options(site, &parts.headers),
+                    result: CacheResult::Bypass,
+                    tier: "",
+                    detail: "options",
+                });
+            }
+            _ => return pass_on(site, body).await,
         }
         let (ask, wish) = self.ask(admitted, client, parts.headers)?;
         let source = self.source(&ask).await?;
@@ -347,6 +366,12 @@ pub(super) struct Admitted {
     pub(super) host: Option<String>,
     pub(super) path: String,
     pub(super) query: Option<String>,
+}
+
+/// What is neither GET, HEAD nor OPTIONS goes to the origin with its body, past the cache.
+async fn pass_on(site: &Site, body: RequestBody) -> Result<Told, Refusal> {
+    let _upload = body.upload(site.max_request_body_bytes).await?;
+    Err(Refusal::NotPassedOn)
 }
 
 /// The host as keys and origins see it.
