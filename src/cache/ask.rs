@@ -8,9 +8,9 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use crate::origin;
+use crate::origin::{self, Upload};
 use crate::policy::{self, KeyText};
-use crate::semantics::hop_by_hop;
+use crate::semantics::{hop_by_hop, interim::Interim};
 use crate::store::Store;
 
 use super::Zone;
@@ -41,6 +41,8 @@ pub struct Ask {
     pub peer: IpAddr,
     /// Whether the client came over TLS.
     pub secure: bool,
+    /// Where interim answers go that come for this very request.
+    pub interim: Option<Interim>,
 }
 
 impl Ask {
@@ -160,6 +162,8 @@ impl Ask {
             query: self.query.clone(),
             client_host: self.host().map(str::to_owned),
             headers,
+            body: Upload::None,
+            interim: self.interim.clone(),
         }
     }
 

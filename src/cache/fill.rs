@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, Method, StatusCode};
 
+use crate::origin::Upload;
 use crate::policy::{self, NotStored};
 use crate::semantics::status_fields::Forward;
 use crate::store::Purged;
@@ -55,6 +56,7 @@ impl Cache {
         self: &Arc<Self>,
         ask: &Arc<Ask>,
         method: Method,
+        upload: Upload,
         why: Forward,
     ) -> Result<Served, FillError> {
         let forwarding = Forwarding {
@@ -72,8 +74,8 @@ impl Cache {
         } else {
             Storing::No(NotStored::Authorization)
         };
-        self.fill_alone(ask, &forwarding, Errand::HandOn(method), storing)
-            .await
+        let errand = Errand::HandOn(method, upload);
+        self.fill_alone(ask, &forwarding, errand, storing).await
     }
 
     /// Asks the origin for the head alone, and brings a stored object up to date with it (RFC 9111 §4.3.5).
@@ -88,7 +90,7 @@ impl Cache {
         if let Some(answer) = self.while_failing(ask, &forwarding) {
             return answer;
         }
-        let errand = Errand::HandOn(Method::HEAD);
+        let errand = Errand::HandOn(Method::HEAD, Upload::None);
         match self
             .fill_alone(ask, &forwarding, errand, Storing::Yes)
             .await

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, DATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
-use crate::origin;
+use crate::origin::{self, Upload};
 use crate::policy::{self, Exchange, Freshness, NotStored, Storability, VaryRule};
 use crate::semantics::date;
 use crate::store::{Body, CHUNK_BYTES, Dressed, Object};
@@ -38,15 +38,15 @@ pub(super) enum Errand {
     Object,
     /// The object, for one client: answers for its key are each client's own.
     Alone,
-    /// What the client asked for, in its own words: a HEAD, an unsafe method, or past the store.
-    HandOn(Method),
+    /// What the client asked for, in its own words: a HEAD, an unsafe method with its body, or past the store.
+    HandOn(Method, Upload),
 }
 
 impl Errand {
     fn method(&self) -> &Method {
         match self {
             Self::Object | Self::Alone => &Method::GET,
-            Self::HandOn(method) => method,
+            Self::HandOn(method, _) => method,
         }
     }
 
@@ -71,7 +71,7 @@ pub(super) struct Fill {
 }
 
 impl Fill {
-    pub(super) async fn run(self, pilot: Pilot, mut landing: Landing) {
+    pub(super) async fn run(mut self, pilot: Pilot, mut landing: Landing) {
         let metrics = Arc::clone(&self.ask.zone.metrics);
         let started = self.started;
         let _in_flight = metrics.fill_in_flight();
@@ -105,7 +105,7 @@ impl Fill {
     }
 
     async fn pull(
-        &self,
+        &mut self,
         pilot: Pilot,
         landing: &mut Landing,
     ) -> Result<(FillOutcome, u64), (FillError, Pilot)> {
@@ -114,7 +114,10 @@ impl Fill {
         };
         let (conditions, handed_on) = self.conditions();
         let method = self.errand.method().clone();
-        let request = self.ask.message(method, &self.varied, conditions);
+        let mut request = self.ask.message(method, &self.varied, conditions);
+        if let Errand::HandOn(_, upload) = &mut self.errand {
+            request.body = std::mem::take(upload);
+        }
         let requested_at = self.cache.clock.now();
         let fetched = tokio::select! {
             fetched = self.ask.zone.origin.fetch(request) => fetched,
@@ -166,12 +169,14 @@ impl Fill {
                 (Conditions::Ours(ours(object)), false)
             }
             (Errand::Object, None) => (Conditions::Ours(Vec::new()), false),
-            (Errand::HandOn(method), _) if !is_read(method) => (Conditions::Theirs, true),
+            (Errand::HandOn(method, _), _) if !is_read(method) => (Conditions::Theirs, true),
             // What is one client's own anyway is better not sent at all when that client has it.
-            (Errand::Alone, None) | (Errand::HandOn(_), _) if self.ask.is_transparent() => {
+            (Errand::Alone, None) | (Errand::HandOn(..), _) if self.ask.is_transparent() => {
                 (Conditions::Theirs, true)
             }
-            (Errand::Alone, None) | (Errand::HandOn(_), _) => (Conditions::Ours(Vec::new()), false),
+            (Errand::Alone, None) | (Errand::HandOn(..), _) => {
+                (Conditions::Ours(Vec::new()), false)
+            }
         }
     }
 
@@ -421,8 +426,8 @@ impl Fill {
     fn is_handed_on(&self, status: StatusCode) -> bool {
         match &self.errand {
             Errand::Object => false,
-            Errand::HandOn(method) if !is_read(method) => true,
-            Errand::Alone | Errand::HandOn(_) => {
+            Errand::HandOn(method, _) if !is_read(method) => true,
+            Errand::Alone | Errand::HandOn(..) => {
                 self.ask.is_transparent() && matches!(status.as_u16(), 206 | 304 | 412 | 416)
             }
         }

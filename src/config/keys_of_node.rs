@@ -131,6 +131,12 @@ pub(super) const NODE: &[Keys] = &[
                 "\"10s\"",
                 "Without progress in sending.",
             ),
+            key(
+                "body_timeout",
+                TIMEOUT,
+                "\"30s\"",
+                "For a whole request body, from the end of its request's head.",
+            ),
         ],
         later: &[
             "proxy_protocol",

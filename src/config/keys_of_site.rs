@@ -23,13 +23,18 @@ pub(super) const SITE: &[Keys] = &[
             ),
             key(
                 "methods",
-                Kind::List("`\"GET\"`, `\"HEAD\"`, `\"OPTIONS\"`"),
+                Kind::List("methods"),
                 "[\"GET\", \"HEAD\", \"OPTIONS\"]",
-                "Methods that are answered; others: 405.",
+                "Methods that are answered; others: 405. Unsafe ones pass through with their body, uncached, and invalidate.",
+            ),
+            key(
+                "max_request_body",
+                size(0, TIB),
+                "\"0B\"",
+                "A request's body, for the methods that pass through; `\"0B\"` = none is taken; a larger one: 413.",
             ),
         ],
         later: &[
-            "max_request_body",
             "https_redirect",
             "hsts",
             "certificate",

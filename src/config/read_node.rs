@@ -219,6 +219,7 @@ fn read_listener(
     section.duration("header_timeout", &mut listener.header_timeout);
     section.duration("idle_timeout", &mut listener.idle_timeout);
     section.duration("write_timeout", &mut listener.write_timeout);
+    section.duration("body_timeout", &mut listener.body_timeout);
 
     let h2 = section.section("h2");
     let config = &mut listener.h2_config;

@@ -41,12 +41,15 @@ pub(super) fn read_site<'a>(
     if let Some(listed) = top.not_empty("methods", listed) {
         methods = listed.into_iter().map(|(method, _)| method).collect();
     }
+    let mut max_request_body_bytes = 0;
+    top.size("max_request_body", &mut max_request_body_bytes);
     let origin = read_origin(top.section("origin"), base);
     let cache = top.section("cache");
     let site = Site {
         name: name.into(),
         hosts: hosts.iter().map(|(host, _)| host.clone()).collect(),
         methods,
+        max_request_body_bytes,
         cache: read_cache(cache, &origin),
         origin,
         compression: read_compression(top.section("compression")),

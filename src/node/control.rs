@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -88,6 +89,7 @@ impl NodeControl {
         let client = Client {
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             secure: request.url.secure.unwrap_or(true),
+            body_timeout: Duration::ZERO,
         };
         let url = &request.url;
         let host = match (&url.host, url.port) {

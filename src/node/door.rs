@@ -16,6 +16,7 @@ impl Answer for Door {
         let client = Client {
             address: peer.address.ip(),
             secure: peer.secure,
+            body_timeout: peer.body_timeout,
         };
         self.0.answer(client, request).await
     }

@@ -13,6 +13,7 @@ use super::admission::Slot;
 use super::error::OriginError;
 use super::folder::FileBody;
 use super::pool::{Lease, Pool};
+use super::upload::Uploading;
 
 /// The body of an answer, pulled piece by piece.
 ///
@@ -85,6 +86,8 @@ impl Body {
 #[derive(Debug)]
 pub(super) struct Exchange {
     pub(super) incoming: Incoming,
+    /// The request's body, which may still be under way.
+    pub(super) uploading: Uploading,
     /// HEAD, 204 and 304: over HTTP/2 a careless server may send one all the same, which is not read.
     pub(super) bodyless: bool,
     pub(super) lease: Lease,
@@ -134,6 +137,9 @@ impl Exchange {
     }
 
     fn broken(&self, error: &hyper::Error) -> OriginError {
+        if let Some(failed) = self.uploading.error() {
+            return OriginError::Upload(failed);
+        }
         let bad_chunk = error
             .source()
             .and_then(|source| source.downcast_ref::<io::Error>())
@@ -164,10 +170,12 @@ impl Exchange {
         }
     }
 
-    /// All came: the connection may serve the next request, which may start.
+    /// All came: the connection may serve the next request, which may start. One whose request was not sent whole is
+    /// closed, or its stream reset.
     fn finish(self) {
         let Self {
             incoming,
+            uploading,
             lease,
             home,
             slot,
@@ -175,9 +183,10 @@ impl Exchange {
         } = self;
         drop(incoming);
         match home {
-            Some(pool) => pool.give_back(lease),
-            None => drop(lease),
+            Some(pool) if uploading.is_done() => pool.give_back(lease),
+            Some(_) | None => drop(lease),
         }
+        drop(uploading);
         drop(slot);
     }
 }

@@ -1,27 +1,26 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
 use hyper::body::Incoming;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use crate::semantics::hop_by_hop;
+use crate::semantics::interim::{self, INTERIM_MAX};
 
 use super::admission::{Admission, Slot};
 use super::body::{Body, Exchange};
 use super::config::{Config, HostHeader, RetryOn, Scheme, Server};
-use super::dial::{Dialer, NoBody};
+use super::dial::Dialer;
 use super::error::OriginError;
 use super::head::{self, Refused};
 use super::message::{Request, Response};
 use super::pool::{Lease, NoAnswer, Pool};
 use super::rotation::{Outcome, Rotation, Tried};
 use super::trust;
-
-/// Interim answers before the final one.
-const INTERIM_MAX: usize = 16;
+use super::upload::{Sending, Uploading};
 
 /// The way to one or more HTTP servers.
 #[derive(Debug)]
@@ -56,6 +55,8 @@ struct Answer {
     length: Option<u64>,
     incoming: Incoming,
     lease: Lease,
+    /// It asks for no more of the request's body.
+    stops_upload: bool,
     /// There is none, whatever the server sends.
     bodyless: bool,
     keeps: bool,
@@ -102,10 +103,12 @@ impl Client {
         })
     }
 
-    pub(super) async fn fetch(&self, request: &Request) -> Result<Response, OriginError> {
+    pub(super) async fn fetch(&self, mut request: Request) -> Result<Response, OriginError> {
         let slot = self.admission.enter().await?;
-        let again = request.method == Method::GET || request.method == Method::HEAD;
-        let mut left = if again { self.config.retries.count } else { 0 };
+        let (mut sending, uploading) = std::mem::take(&mut request.body).split();
+        let safe = request.method == Method::GET || request.method == Method::HEAD;
+        let repeats = safe && uploading.is_none();
+        let mut left = self.config.retries.count;
         let mut tried: Vec<Tried> = Vec::new();
         let mut reuse = Reuse::Kept;
         // Ends when `left` does: each turn but the first lowers it, save two that happen once at most (a
@@ -115,16 +118,22 @@ impl Client {
             let Some(member) = self.members.get(index) else {
                 return Err(OriginError::Request);
             };
-            let failure = match self.attempt(index, member, request, reuse).await {
-                Ok(answer) if left > 0 && self.config.retries.wants(answer.status) => {
+            let failure = match self
+                .attempt(index, member, &request, &mut sending, &uploading, reuse)
+                .await
+            {
+                Ok(answer) if repeats && left > 0 && self.config.retries.wants(answer.status) => {
                     left -= 1;
                     tried.push(Tried::failed(index));
                     continue;
                 }
-                Ok(answer) => return Ok(self.deliver(member, answer, slot)),
+                Ok(answer) => return Ok(self.deliver(member, answer, uploading, slot)),
                 Err(failure) => failure,
             };
-            let first_stale = again && failure.stale && reuse == Reuse::Kept;
+            if !repeats && !failure.unsent {
+                return Err(failure.error);
+            }
+            let first_stale = failure.stale && reuse == Reuse::Kept;
             reuse = Reuse::Fresh;
             if first_stale {
                 // The usual race of keep-alive (RFC 9112 §9.3.1), not a fault: tried again whatever `retries`
@@ -141,7 +150,7 @@ impl Client {
             tried.push(Tried::failed(index));
             if left > 0 {
                 left -= 1;
-            } else if again && self.last_resort(&failure.error, &tried) {
+            } else if self.last_resort(&failure.error, &tried) {
                 tracing::debug!(error = %failure.error, "asking a backup server");
             } else {
                 return Err(failure.error);
@@ -174,16 +183,25 @@ impl Client {
         index: usize,
         member: &Member,
         request: &Request,
+        sending: &mut Sending,
+        uploading: &Uploading,
         reuse: Reuse,
     ) -> Result<Answer, Failure> {
         let mut lease = self.lease(index, member, reuse).await?;
-        let message = self.message(member, request, &lease)?;
-        let interim = Interim::watch(&lease);
-        let message = interim.attach(message);
+        let interim = Interim::watch(&lease, request.interim.as_ref());
+        let message = self.message(member, request, sending.length(), &lease)?;
+        // Without a body there is nothing to run out of: the next try sends the same.
+        let message = interim.attach(message.map(|()| std::mem::take(sending)));
         let before = lease.received();
         let name = member.pool.name();
-        let answered = timeout(self.config.first_byte_timeout, lease.send(message)).await;
+        let limit = self.config.first_byte_timeout;
+        let answered = uploading.bound(limit, lease.send(message)).await;
         let began = lease.received() > before;
+        if let Some(error) = uploading.error()
+            && !matches!(answered, Some(Ok(_)))
+        {
+            return Err(Failure::from(OriginError::Upload(error)));
+        }
         if interim.too_many() {
             return Err(Failure::from(OriginError::Malformed {
                 server: Arc::clone(name),
@@ -191,10 +209,23 @@ impl Client {
             }));
         }
         match answered {
-            Ok(Ok(answer)) => Answer::checked(answer, lease, &request.method, name),
-            Ok(Err(failed)) => {
-                let unsent = failed.unsent;
-                let error = no_answer(failed, name, began);
+            Some(Ok(answer)) => {
+                let answer = Answer::checked(answer, lease, &self.config, &request.method, name)?;
+                if answer.stops_upload {
+                    uploading.hold();
+                }
+                Ok(answer)
+            }
+            Some(Err(failed)) => {
+                let NoAnswer { error, unsent } = failed;
+                let error = no_answer(error, name, began);
+                let unsent = match unsent {
+                    Some(body) => {
+                        *sending = body;
+                        true
+                    }
+                    None => false,
+                };
                 Err(Failure {
                     stale: lease.reused() && matches!(error, OriginError::Reset { .. }),
                     unsent,
@@ -202,19 +233,19 @@ impl Client {
                 })
             }
             // A dripping head is no reason to ask again, so it is told apart.
-            Err(_) if began && matches!(lease, Lease::H1 { .. }) => {
+            None if began && matches!(lease, Lease::H1 { .. }) => {
                 Err(Failure::from(OriginError::ReadTimeout {
                     server: Arc::clone(name),
-                    limit: self.config.first_byte_timeout,
+                    limit,
                 }))
             }
-            Err(_) => {
+            None => {
                 // Perhaps only this URL is slow, perhaps the shared connection is dead: what it carries may
                 // end, the next request gets another.
                 member.pool.retire(&lease);
                 Err(Failure::from(OriginError::FirstByteTimeout {
                     server: Arc::clone(name),
-                    limit: self.config.first_byte_timeout,
+                    limit,
                 }))
             }
         }
@@ -270,8 +301,9 @@ impl Client {
         &self,
         member: &Member,
         request: &Request,
+        length: Option<u64>,
         lease: &Lease,
-    ) -> Result<http::Request<NoBody>, OriginError> {
+    ) -> Result<http::Request<()>, OriginError> {
         let host = match (&self.config.host_header, &request.client_host) {
             (HostHeader::Fixed(host), _) => host.clone(),
             (HostHeader::Client, Some(host)) => field(host)?,
@@ -295,9 +327,13 @@ impl Client {
                 .build()
                 .map_err(|_| OriginError::Request)?,
         };
-        let mut message = http::Request::new(NoBody::new());
+        let mut message = http::Request::new(());
         *message.method_mut() = request.method.clone();
         *message.uri_mut() = uri;
+        // Said also where the protocol layer would not: a body of no bytes is a body (RFC 9110 §8.6).
+        if let Some(length) = length {
+            fields.insert(CONTENT_LENGTH, length.into());
+        }
         *message.headers_mut() = fields;
         Ok(message)
     }
@@ -315,20 +351,28 @@ impl Client {
         for (name, value) in &self.config.set_headers {
             fields.insert(name, value.clone());
         }
-        // The connection is ours alone, and there is no body.
+        // The connection is ours alone, and so is the framing of the body, which is sent without waiting for a 100.
         hop_by_hop::remove(&mut fields);
         fields.remove(CONTENT_LENGTH);
+        fields.remove(EXPECT);
         fields.remove(HOST);
         fields
     }
 
-    fn deliver(&self, member: &Member, answer: Answer, slot: Slot) -> Response {
+    fn deliver(
+        &self,
+        member: &Member,
+        answer: Answer,
+        uploading: Uploading,
+        slot: Slot,
+    ) -> Response {
         let Answer {
             status,
             headers,
             length,
             incoming,
             lease,
+            stops_upload: _,
             bodyless,
             keeps,
         } = answer;
@@ -339,6 +383,7 @@ impl Client {
             content_length: length,
             body: Body::exchange(Exchange {
                 incoming,
+                uploading,
                 bodyless,
                 lease,
                 home: keeps.then(|| Arc::clone(&member.pool)),
@@ -363,18 +408,20 @@ impl Answer {
     fn checked(
         answer: http::Response<Incoming>,
         lease: Lease,
+        config: &Config,
         method: &Method,
         server: &Arc<str>,
     ) -> Result<Self, Failure> {
         let (parts, incoming) = answer.into_parts();
         let mut headers = parts.headers;
-        let length = head::check(parts.status, parts.version, &headers).map_err(|refused| {
-            let server = Arc::clone(server);
-            match refused {
-                Refused::Malformed(what) => OriginError::Malformed { server, what },
-                Refused::TooLarge => OriginError::HeadTooLarge { server },
-            }
-        })?;
+        let length = head::check(config.any_status, parts.status, parts.version, &headers)
+            .map_err(|refused| {
+                let server = Arc::clone(server);
+                match refused {
+                    Refused::Malformed(what) => OriginError::Malformed { server, what },
+                    Refused::TooLarge => OriginError::HeadTooLarge { server },
+                }
+            })?;
         let bodyless = *method == Method::HEAD
             || parts.status == StatusCode::NO_CONTENT
             || parts.status == StatusCode::NOT_MODIFIED;
@@ -382,11 +429,14 @@ impl Answer {
         // notice is an error (RFC 9112 §9.8).
         let delimited =
             bodyless || length.is_some() || headers.contains_key(http::header::TRANSFER_ENCODING);
+        let closes = asks_to_close(&headers);
         let keeps = match parts.version {
             Version::HTTP_2 => true,
-            Version::HTTP_11 => delimited && !asks_to_close(&headers),
+            Version::HTTP_11 => delimited && !closes,
             _ => false,
         };
+        // RFC 9112 §9.5. Other answers may well come while the server reads on.
+        let stops_upload = closes || parts.status.as_u16() >= 400;
         hop_by_hop::remove(&mut headers);
         head::single_length(&mut headers, length);
         Ok(Self {
@@ -395,6 +445,7 @@ impl Answer {
             length,
             incoming,
             lease,
+            stops_upload,
             bodyless,
             keeps,
         })
@@ -404,9 +455,9 @@ impl Answer {
 impl From<OriginError> for Failure {
     fn from(error: OriginError) -> Self {
         Self {
-            error,
             stale: false,
-            unsent: false,
+            unsent: error.is_unreachable(),
+            error,
         }
     }
 }
@@ -449,16 +500,18 @@ impl Lease {
     }
 }
 
-/// Counts interim answers and ends the connection of a server that sends nothing else.
+/// Counts interim answers and hands them on, and ends the connection of a server that sends nothing else.
 struct Interim {
     count: Arc<AtomicUsize>,
+    told: Option<interim::Interim>,
     driver: Option<tokio::task::AbortHandle>,
 }
 
 impl Interim {
-    fn watch(lease: &Lease) -> Self {
+    fn watch(lease: &Lease, told: Option<&interim::Interim>) -> Self {
         Self {
             count: Arc::default(),
+            told: told.cloned(),
             driver: match lease {
                 Lease::H1 { connection, .. } => Some(connection.driver()),
                 Lease::H2(_) => None,
@@ -466,12 +519,15 @@ impl Interim {
         }
     }
 
-    fn attach(&self, mut message: http::Request<NoBody>) -> http::Request<NoBody> {
+    fn attach(&self, mut message: http::Request<Sending>) -> http::Request<Sending> {
         if let Some(driver) = self.driver.clone() {
             let count = Arc::clone(&self.count);
-            hyper::ext::on_informational(&mut message, move |_| {
+            let told = self.told.clone();
+            hyper::ext::on_informational(&mut message, move |answer| {
                 if count.fetch_add(1, Ordering::AcqRel) >= INTERIM_MAX {
                     driver.abort();
+                } else if let Some(told) = &told {
+                    told.tell(answer.status(), answer.headers());
                 }
             });
         }
@@ -483,9 +539,8 @@ impl Interim {
     }
 }
 
-fn no_answer(failed: NoAnswer, server: &Arc<str>, began: bool) -> OriginError {
+fn no_answer(error: hyper::Error, server: &Arc<str>, began: bool) -> OriginError {
     let server = Arc::clone(server);
-    let error = failed.error;
     if error.is_parse_too_large() {
         OriginError::HeadTooLarge { server }
     } else if error.is_parse() || is_h2_protocol_error(&error) {

@@ -20,7 +20,8 @@ pub struct Config {
     pub protocols: Vec<Protocol>,
     /// Name resolution, TCP and TLS together.
     pub connect_timeout: Duration,
-    /// From the request's last byte to the answer's head.
+    /// From the request's last byte to the answer's head, and between two pieces of the request's body that the server
+    /// takes.
     pub first_byte_timeout: Duration,
     /// Between two pieces of the body.
     pub read_timeout: Duration,
@@ -40,6 +41,8 @@ pub struct Config {
     pub set_headers: Vec<(HeaderName, HeaderValue)>,
     /// Fields removed from every request.
     pub remove_headers: Vec<HeaderName>,
+    /// Whether an answer may have a status from 600 to 999, which no register knows.
+    pub any_status: bool,
 }
 
 impl Config {
@@ -72,6 +75,7 @@ impl Config {
             forward_headers: Vec::new(),
             set_headers: Vec::new(),
             remove_headers: Vec::new(),
+            any_status: false,
         }
     }
 }
@@ -206,7 +210,8 @@ pub struct Keepalive {
     pub max_idle: usize,
 }
 
-/// Second tries of requests without a body, before the first byte of an answer.
+/// Second tries before the first byte of an answer. A request with a body, or neither GET nor HEAD, is tried again
+/// only as long as nothing of it was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retries {
     /// How many after the first.

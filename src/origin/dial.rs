@@ -7,8 +7,6 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Empty;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::ClientConfig;
@@ -24,9 +22,7 @@ use super::config::{Config, Protocol, Scheme, Server};
 use super::error::OriginError;
 use super::head::{FIELDS_MAX, HEAD_BYTES_MAX};
 use super::resolve::{Resolver, Unresolved};
-
-/// Requests have no body.
-pub(super) type NoBody = Empty<Bytes>;
+use super::upload::Sending;
 
 /// The next address is tried beside the first after this long (RFC 8305 §8).
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
@@ -62,7 +58,7 @@ pub(super) enum Connection {
 /// One HTTP/1.1 connection. Dropping it closes it.
 #[derive(Debug)]
 pub(super) struct H1 {
-    pub(super) sender: http1::SendRequest<NoBody>,
+    pub(super) sender: http1::SendRequest<Sending>,
     received: Arc<AtomicU64>,
     driver: Driver,
 }
@@ -81,7 +77,7 @@ impl H1 {
 /// One HTTP/2 connection. It closes when the last of its senders and streams is gone.
 #[derive(Debug)]
 pub(super) struct H2 {
-    pub(super) sender: http2::SendRequest<NoBody>,
+    pub(super) sender: http2::SendRequest<Sending>,
     /// What the server allows at one time, as last told.
     pub(super) streams_max: Arc<AtomicUsize>,
 }
@@ -359,6 +355,9 @@ impl AsyncWrite for Stream {
 }
 
 /// Counts what comes in, so that a broken connection can be told from a broken answer.
+///
+/// A server may answer and close without reading all of an upload. What it said has still to be read then, so the
+/// writing side takes no offence at a connection that is gone: the reading side finds out the same, at the right time.
 #[derive(Debug)]
 struct Counted {
     stream: Stream,
@@ -387,14 +386,29 @@ impl AsyncWrite for Counted {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(context, bytes)
+        match Pin::new(&mut self.get_mut().stream).poll_write(context, bytes) {
+            Poll::Ready(Err(error)) if is_gone(&error) => Poll::Ready(Ok(bytes.len())),
+            polled => polled,
+        }
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(context)
+        match Pin::new(&mut self.get_mut().stream).poll_flush(context) {
+            Poll::Ready(Err(error)) if is_gone(&error) => Poll::Ready(Ok(())),
+            polled => polled,
+        }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
     }
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::BrokenPipe
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+    )
 }

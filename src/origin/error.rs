@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::config::{Retries, RetryOn};
+use super::upload::UploadError;
 
 /// What went wrong on the way to an origin. Cheap to clone, so that everybody who waits for one answer can
 /// be told the same.
@@ -123,6 +124,9 @@ pub enum OriginError {
         /// `host:port`
         server: Arc<str>,
     },
+    /// The request's body did not come whole, so the exchange was given up.
+    #[error("the request's body was not passed on: {0}")]
+    Upload(#[source] UploadError),
     /// A file of a folder source cannot be read.
     #[error("a file of the folder cannot be read")]
     Read {
@@ -152,6 +156,7 @@ impl OriginError {
             | Self::Read { .. }
             | Self::Changed => StatusCode::BAD_GATEWAY,
             Self::Request => StatusCode::BAD_REQUEST,
+            Self::Upload(error) => error.status(),
             Self::QueueFull { .. } | Self::QueueTimeout { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::ConnectTimeout { .. }
             | Self::FirstByteTimeout { .. }
@@ -173,6 +178,7 @@ impl OriginError {
             Self::Unusable { .. }
             | Self::Authority { .. }
             | Self::Request
+            | Self::Upload(_)
             | Self::QueueFull { .. }
             | Self::QueueTimeout { .. }
             | Self::ReadTimeout { .. }
@@ -202,7 +208,7 @@ impl OriginError {
             Self::Unusable { .. } | Self::Authority { .. } | Self::Read { .. } | Self::Changed => {
                 "proxy_internal_error"
             }
-            Self::Request => "http_request_error",
+            Self::Request | Self::Upload(_) => "http_request_error",
             Self::Dns { .. } => "dns_error",
             Self::Connect { source, .. } => match source.kind() {
                 io::ErrorKind::ConnectionRefused => "connection_refused",
@@ -227,6 +233,7 @@ impl OriginError {
             Self::Unusable { .. } => "unusable",
             Self::Authority { .. } => "authority",
             Self::Request => "request",
+            Self::Upload(error) => error.kind(),
             Self::Dns { .. } => "dns",
             Self::Connect { .. } => "connect",
             Self::ConnectTimeout { .. } => "connect-timeout",

@@ -49,16 +49,19 @@ impl Origin {
 
     /// Asks the origin. Any final status is an answer, not an error; redirects are not followed.
     ///
-    /// Waits in the queue, connects and tries again as configured. Dropping the future, or the body that it
+    /// Waits in the queue, connects and tries again as configured; a request with a body, or one that is neither GET
+    /// nor HEAD, only as long as nothing of it was sent. An answer that comes before the whole body was sent counts;
+    /// after one with a status of 400 or more, or one that closes the connection, no more of the body is sent. Dropping the future, or the body that it
     /// gives, ends the exchange and its connection. Call it within a tokio runtime: the connections' tasks run
     /// there as long as they are kept.
     ///
     /// # Errors
-    /// When no whole head of an answer came, or it cannot be trusted.
+    /// When no whole head of an answer came, or it cannot be trusted; [`OriginError::Upload`] when the request's own
+    /// body is the reason.
     pub async fn fetch(&self, request: Request) -> Result<Response, OriginError> {
         match &self.way {
-            Way::Client(client) => client.fetch(&request).await,
-            Way::Folder(folder) => folder.fetch(&request).await,
+            Way::Client(client) => client.fetch(request).await,
+            Way::Folder(folder) => folder.fetch(request).await,
         }
     }
 

@@ -16,13 +16,14 @@ pub(super) enum Refused {
 }
 
 /// Checks what the parser below lets through although it has more than one meaning (RFC 9112 §6.3), and gives
-/// the Content-Length.
+/// the Content-Length. A status above 599 passes only where `any_status` says so.
 pub(super) fn check(
+    any_status: bool,
     status: StatusCode,
     version: Version,
     headers: &HeaderMap,
 ) -> Result<Option<u64>, Refused> {
-    if status.as_u16() > 599 {
+    if status.as_u16() > 599 && !any_status {
         return Err(Refused::Malformed("status"));
     }
     // Nothing of ours asks for an upgrade.
@@ -102,7 +103,7 @@ mod tests {
         expect: Result<Option<u64>, Refused>,
     ) {
         let status = StatusCode::from_u16(status).unwrap();
-        assert_eq!(check(status, version, &map(lines)), expect);
+        assert_eq!(check(false, status, version, &map(lines)), expect);
     }
 
     const H1: Version = Version::HTTP_11;
@@ -180,11 +181,22 @@ mod tests {
     }
 
     #[test]
+    fn a_status_beyond_the_classes_passes_where_it_may() {
+        for status in [600, 999] {
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(check(true, status, H1, &HeaderMap::new()), Ok(None));
+        }
+    }
+
+    #[test]
     fn too_many_fields_are_refused() {
         let mut headers = HeaderMap::new();
         for _ in 0..=FIELDS_MAX {
             headers.append("x", HeaderValue::from_static("y"));
         }
-        assert_eq!(check(StatusCode::OK, H1, &headers), Err(Refused::TooLarge));
+        assert_eq!(
+            check(false, StatusCode::OK, H1, &headers),
+            Err(Refused::TooLarge)
+        );
     }
 }

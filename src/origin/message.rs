@@ -2,12 +2,15 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Method, StatusCode};
 
-use super::body::Body;
+use crate::semantics::interim::Interim;
 
-/// What is asked of an origin. It has no body: the node pulls, it does not push.
-#[derive(Debug, Clone)]
+use super::body::Body;
+use super::upload::Upload;
+
+/// What is asked of an origin.
+#[derive(Debug)]
 pub struct Request {
-    /// GET or HEAD; others are passed on but never tried twice.
+    /// GET or HEAD; others are passed on, but not tried again once anything of them was sent.
     pub method: Method,
     /// The canonical path, beginning with a slash.
     pub path: String,
@@ -17,6 +20,11 @@ pub struct Request {
     pub client_host: Option<String>,
     /// The fields, already built; Host and the connection's own fields are this room's affair.
     pub headers: HeaderMap,
+    /// The body; never with GET and HEAD. A request with one is not tried again once anything was sent.
+    pub body: Upload,
+    /// Where interim answers go; without it they are passed over. Servers that speak HTTP/2 have none: the protocol
+    /// layer keeps them to itself.
+    pub interim: Option<Interim>,
 }
 
 /// The head of an origin's answer, with the body still to come.

@@ -15,6 +15,7 @@ mod pool;
 mod resolve;
 mod rotation;
 mod trust;
+mod upload;
 
 #[cfg(test)]
 mod script;
@@ -29,3 +30,4 @@ pub use self::config::{
 pub use self::error::OriginError;
 pub use self::fetch::Origin;
 pub use self::message::{Request, Response};
+pub use self::upload::{Upload, UploadError};

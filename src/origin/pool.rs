@@ -9,8 +9,9 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::config::Keepalive;
-use super::dial::{Connection, Dialer, H1, NoBody};
+use super::dial::{Connection, Dialer, H1};
 use super::error::OriginError;
+use super::upload::Sending;
 
 /// A kept connection that is not ready by then is not worth waiting for: its driver only has to be polled.
 const READY_WITHIN: Duration = Duration::from_secs(1);
@@ -46,7 +47,7 @@ struct Idle {
 /// One HTTP/2 connection and its users.
 #[derive(Debug)]
 struct Shared {
-    sender: http2::SendRequest<NoBody>,
+    sender: http2::SendRequest<Sending>,
     streams: AtomicUsize,
     streams_max: Arc<AtomicUsize>,
     idle_since: Mutex<Instant>,
@@ -83,15 +84,15 @@ impl Drop for Stream {
 #[derive(Debug)]
 pub(super) struct NoAnswer {
     pub(super) error: hyper::Error,
-    /// It never left this machine.
-    pub(super) unsent: bool,
+    /// The body of a request that never left this machine.
+    pub(super) unsent: Option<Sending>,
 }
 
 impl Lease {
     /// Sends the request and waits for the head of the final answer.
     pub(super) async fn send(
         &mut self,
-        request: http::Request<NoBody>,
+        request: http::Request<Sending>,
     ) -> Result<http::Response<Incoming>, NoAnswer> {
         let answer = match self {
             Self::H1 { connection, .. } => connection.sender.try_send_request(request).await,
@@ -101,7 +102,7 @@ impl Lease {
             }
         };
         answer.map_err(|mut failed| NoAnswer {
-            unsent: failed.take_message().is_some(),
+            unsent: failed.take_message().map(http::Request::into_body),
             error: failed.into_error(),
         })
     }

@@ -2,20 +2,26 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{HeaderMap, Method};
+use http_body::{Body, Frame};
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::config::{Config, Protocol, Queue, Scheme, Server, Source};
 use super::error::OriginError;
 use super::fetch::Origin;
 use super::message::{Request, Response};
+use super::upload::{Upload, UploadError};
 
 /// A server whose every connection plays a script.
 pub(super) struct Scripted {
@@ -126,6 +132,18 @@ impl Talk {
         }
     }
 
+    /// Reads so many bytes behind the head.
+    pub(super) async fn take(&mut self, bytes: usize) -> Vec<u8> {
+        while self.read.len() < bytes {
+            match self.stream.read_buf(&mut self.read).await {
+                Ok(1..) => {}
+                Ok(0) | Err(_) => break,
+            }
+        }
+        let bytes = bytes.min(self.read.len());
+        self.read.drain(..bytes).collect()
+    }
+
     pub(super) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         // The other side may have gone, which the test finds out for itself.
         let sent: io::Result<()> = self.stream.write_all(bytes.as_ref()).await;
@@ -192,6 +210,8 @@ pub(super) fn get(path: &str) -> Request {
         query: None,
         client_host: None,
         headers: HeaderMap::new(),
+        body: Upload::None,
+        interim: None,
     }
 }
 
@@ -200,6 +220,37 @@ pub(super) fn head(path: &str) -> Request {
         method: Method::HEAD,
         ..get(path)
     }
+}
+
+/// A body that a test gives piece by piece; it ends with the sender.
+pub(super) struct Fed(mpsc::Receiver<Result<Bytes, UploadError>>);
+
+impl Body for Fed {
+    type Data = Bytes;
+    type Error = UploadError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
+        self.0
+            .poll_recv(context)
+            .map(|piece| piece.map(|piece| piece.map(Frame::data)))
+    }
+}
+
+pub(super) fn post(path: &str, body: Upload) -> Request {
+    Request {
+        method: Method::POST,
+        body,
+        ..get(path)
+    }
+}
+
+/// A body and the end that feeds it.
+pub(super) fn fed(length: Option<u64>) -> (mpsc::Sender<Result<Bytes, UploadError>>, Upload) {
+    let (feed, pieces) = mpsc::channel(1);
+    (feed, Upload::stream(length, Fed(pieces)))
 }
 
 /// The whole body.

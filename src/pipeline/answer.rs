@@ -1,9 +1,11 @@
+use std::error::Error;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use http::header::{AUTHORIZATION, HOST, REFERER, USER_AGENT};
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -14,6 +16,7 @@ use crate::clock::SharedClock;
 use crate::origin::ClientHeaders;
 use crate::policy::{self, Authorization, KeyParts, Mode};
 use crate::semantics::host::Host;
+use crate::semantics::interim::Interim;
 use crate::semantics::path;
 use crate::semantics::status_fields::Forward;
 use crate::site::Site;
@@ -23,6 +26,7 @@ use crate::variant::{self, Wish};
 
 use super::body::Tally;
 use super::deliver::Delivery;
+use super::upload::RequestBody;
 use super::{Body, Refusal, Routes, SiteState, cors, form, request};
 
 const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
@@ -34,6 +38,8 @@ pub struct Client {
     pub address: IpAddr,
     /// Whether the connection is encrypted.
     pub secure: bool,
+    /// How long its request's body may take.
+    pub body_timeout: Duration,
 }
 
 /// The way of a request, shared by all connections.
@@ -96,11 +102,18 @@ impl Pipeline {
         &self.cache
     }
 
-    /// Answers one request; every request gets an answer. The request's body is not read.
-    pub async fn answer<B>(&self, client: Client, request: http::Request<B>) -> Response<Body> {
+    /// Answers one request; every request gets an answer. The request's body is read only if it is passed on.
+    pub async fn answer<B>(&self, client: Client, request: http::Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>>
+            + Send
+            + Sync
+            + 'static,
+    {
         let started = self.clock.uptime();
         let routes = self.routes.load_full();
-        let (parts, _body) = request.into_parts();
+        let (parts, body) = request.into_parts();
+        let body = RequestBody::new(&parts, body, client.body_timeout);
         let record = self
             .log
             .as_ref()
@@ -114,7 +127,7 @@ impl Pipeline {
         let (site, told) = match admitted {
             Ok(admitted) => {
                 let site = Arc::clone(&admitted.site);
-                let told = self.respond(&routes, client, admitted, parts).await;
+                let told = self.respond(&routes, client, admitted, parts, body).await;
                 (Some(site), told)
             }
             Err(refusal) => (None, Err(refusal)),
@@ -131,6 +144,7 @@ impl Pipeline {
             None => routes.table.default_value().ok_or(Refusal::NoHost)?,
         };
         if !site.site.methods.contains(&parts.method) {
+            request::known_method(&parts.method)?;
             return Err(Refusal::Method(site.site.methods.clone()));
         }
         if has_looped(&parts.headers, &routes.node) {
@@ -149,7 +163,8 @@ impl Pipeline {
         routes: &Routes,
         client: Client,
         admitted: Admitted,
-        parts: Parts,
+        mut parts: Parts,
+        body: RequestBody,
     ) -> Result<Told, Refusal> {
         let state = Arc::clone(&admitted.site);
         let site = &state.site;
@@ -161,8 +176,11 @@ impl Pipeline {
                 detail: "options",
             });
         }
-        let (ask, wish) = self.ask(admitted, client, parts.headers)?;
-        let source = self.source(&ask, &parts.method).await?;
+        let interim = parts.extensions.remove::<Interim>();
+        let (ask, wish) = self.ask(admitted, client, parts.headers, interim)?;
+        let source = self
+            .source(&ask, &parts.method, body, site.max_request_body_bytes)
+            .await?;
         let formed = form::choose(&self.cache, &ask, wish, source).await;
         let story = formed.served.story;
         let now = self.clock.now();
@@ -186,9 +204,16 @@ impl Pipeline {
 
     /// The object that the request is about, as it is stored or pulled; or the origin's answer, where the
     /// request is handed on.
-    async fn source(&self, ask: &Arc<Ask>, method: &Method) -> Result<Served, Refusal> {
+    async fn source(
+        &self,
+        ask: &Arc<Ask>,
+        method: &Method,
+        body: RequestBody,
+        body_bytes_max: u64,
+    ) -> Result<Served, Refusal> {
         if let Some(why) = bypasses(ask, method) {
-            let answer = self.cache.hand_on(ask, method.clone(), why);
+            let upload = Box::pin(body.upload(body_bytes_max)).await?;
+            let answer = self.cache.hand_on(ask, method.clone(), upload, why);
             return Ok(Box::pin(answer).await?);
         }
         match self.cache.lookup(ask).await {
@@ -216,6 +241,7 @@ impl Pipeline {
         admitted: Admitted,
         client: Client,
         headers: HeaderMap,
+        interim: Option<Interim>,
     ) -> Result<(Arc<Ask>, Option<Wish>), Refusal> {
         let Admitted {
             site,
@@ -251,6 +277,7 @@ impl Pipeline {
             headers,
             peer: client.address,
             secure: client.secure,
+            interim: interim.filter(|_| site.zone.is_transparent()),
         };
         Ok((Arc::new(ask), wish))
     }

@@ -91,7 +91,7 @@ impl Pipeline {
             told.refuse(&Refusal::Method(admitted.site.site.methods.clone()));
             return told;
         }
-        let (ask, wish) = match self.ask(admitted, client, headers) {
+        let (ask, wish) = match self.ask(admitted, client, headers, None) {
             Ok(asked) => asked,
             Err(refusal) => {
                 told.refuse(&refusal);

@@ -10,11 +10,12 @@ mod form;
 mod refuse;
 mod request;
 mod routes;
+mod upload;
 
 pub use self::answer::{Client, Pipeline};
 pub use self::body::Body;
 pub use self::config::RequestLimits;
 pub use self::explain::{Explanation, StoredObject};
 pub use self::refuse::Refusal;
-pub use self::request::{Checked, RequestError, check};
+pub use self::request::{Checked, RequestError, check, known_method};
 pub use self::routes::{Routes, SiteState};

@@ -3,6 +3,7 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TY
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use crate::cache::FillError;
+use crate::origin::{OriginError, UploadError};
 use crate::semantics::path::PathError;
 use crate::semantics::status_fields::ProxyStatus;
 use crate::variant::ParameterError;
@@ -46,9 +47,32 @@ pub enum Refusal {
     /// The node has as many requests as it takes.
     #[error("the server is at its limit; try again in a moment")]
     Busy,
+    /// The request's body is not as it should be.
+    #[error("{}", upload_text(.0))]
+    Upload(#[from] UploadError),
     /// No answer from the origin.
     #[error("{}", public_text(.0))]
-    Fill(#[from] FillError),
+    Fill(FillError),
+}
+
+impl From<FillError> for Refusal {
+    /// The client's own fault is not told as the origin's.
+    fn from(error: FillError) -> Self {
+        if let FillError::Origin(origin) = &error
+            && let OriginError::Upload(upload) = **origin
+        {
+            return Self::Upload(upload);
+        }
+        Self::Fill(error)
+    }
+}
+
+fn upload_text(error: &UploadError) -> &'static str {
+    match error {
+        UploadError::Cut => "the request's body did not come whole",
+        UploadError::TooLarge { .. } => "the request's body is larger than is taken here",
+        UploadError::Timeout { .. } => "the request's body did not come in time",
+    }
 }
 
 /// What a client may know of a failed fill: nothing of addresses or certificates behind the edge.
@@ -75,6 +99,7 @@ impl Refusal {
             Self::OnlyIfCached => StatusCode::GATEWAY_TIMEOUT,
             Self::Precondition => StatusCode::PRECONDITION_FAILED,
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Upload(error) => error.status(),
             Self::Fill(error) => error.status(),
         }
     }
@@ -93,6 +118,7 @@ impl Refusal {
             Self::OnlyIfCached => "only-if-cached",
             Self::Precondition => "precondition",
             Self::Busy => "busy",
+            Self::Upload(error) => error.kind(),
             Self::Fill(error) => error.kind(),
         }
     }
@@ -142,7 +168,8 @@ impl Refusal {
             | Self::Parameter(_)
             | Self::Loop
             | Self::OnlyIfCached
-            | Self::Precondition => {}
+            | Self::Precondition
+            | Self::Upload(_) => {}
         }
         response
     }

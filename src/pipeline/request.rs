@@ -177,7 +177,8 @@ impl RequestError {
 }
 
 /// Checks everything about a request head that the protocol layer hands over unchecked. `secure`
-/// says whether it came over TLS.
+/// says whether it came over TLS. Which methods are answered is the site's affair, but for those that
+/// never are.
 ///
 /// Not visible here, because the protocol layer has dropped it by now: a fragment in an HTTP/1
 /// target, equal repeats of Content-Length and a Content-Length beside Transfer-Encoding on
@@ -192,7 +193,7 @@ pub fn check<'a>(
     secure: bool,
 ) -> Result<Checked<'a>, RequestError> {
     known_version(parts.version)?;
-    answered_method(&parts.method)?;
+    passable_method(&parts.method)?;
     within_line_limit(limits, parts)?;
     within_field_limits(limits, &parts.headers)?;
     let path = target(parts, secure)?;
@@ -212,13 +213,24 @@ fn known_version(version: Version) -> Result<(), RequestError> {
     }
 }
 
-fn answered_method(method: &Method) -> Result<(), RequestError> {
+/// Never tunnel, never echo, and nobody empties a cache through this door: whatever a site lists.
+fn passable_method(method: &Method) -> Result<(), RequestError> {
     match method.as_str() {
-        "GET" | "HEAD" => Ok(()),
-        // Never tunnel, never echo, and nobody empties a cache through this door.
         "CONNECT" | "TRACE" | "PRI" | "PURGE" => Err(RequestError::Method),
-        other if KNOWN_METHODS.binary_search(&other).is_ok() => Ok(()),
-        _ => Err(RequestError::UnknownMethod),
+        _ => Ok(()),
+    }
+}
+
+/// Tells a method that is not answered here (405) from one that nobody knows (501). A site may list either kind, so
+/// this is asked only about a method that is not listed.
+///
+/// # Errors
+///
+/// [`RequestError::UnknownMethod`].
+pub fn known_method(method: &Method) -> Result<(), RequestError> {
+    match KNOWN_METHODS.binary_search(&method.as_str()) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(RequestError::UnknownMethod),
     }
 }
 
@@ -471,8 +483,13 @@ mod tests {
         }
         refuses(&method("TRACE"), RequestError::Method);
         refuses(&method("PURGE"), RequestError::Method);
-        refuses(&method("get"), RequestError::UnknownMethod);
-        refuses(&method("BREW"), RequestError::UnknownMethod);
+        for unknown in ["get", "BREW"] {
+            accepts(&method(unknown), "a.example /");
+            let unknown = Method::from_bytes(unknown.as_bytes()).unwrap();
+            assert_eq!(known_method(&unknown), Err(RequestError::UnknownMethod));
+        }
+        assert_eq!(known_method(&Method::POST), Ok(()));
+        refuses(&method("PRI"), RequestError::Method);
         let connect = Head {
             target: "a.example:443".to_owned(),
             ..method("CONNECT")

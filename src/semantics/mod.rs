@@ -8,6 +8,7 @@ pub mod digest;
 pub mod etag;
 pub mod hop_by_hop;
 pub mod host;
+pub mod interim;
 pub mod list;
 pub mod media_type;
 pub mod negotiate;

@@ -2,6 +2,7 @@ use std::error::Error;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -42,4 +43,6 @@ pub struct Peer {
     pub secure: bool,
     /// The name that the client asked for in its TLS handshake, lower case.
     pub sni: Option<Arc<str>>,
+    /// How long one of its request bodies may take.
+    pub body_timeout: Duration,
 }

@@ -41,6 +41,8 @@ pub struct ListenerConfig {
     pub idle_timeout: Duration,
     /// No progress in sending.
     pub write_timeout: Duration,
+    /// A whole request body, from the end of its request's head. Whoever reads one keeps to it.
+    pub body_timeout: Duration,
     /// HTTP/2 settings.
     pub h2_config: H2Config,
 }
@@ -62,6 +64,7 @@ impl ListenerConfig {
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(15),
             write_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
             h2_config: H2Config::default(),
         }
     }

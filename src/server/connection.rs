@@ -65,6 +65,7 @@ pub(super) async fn serve<A: Answer>(accepted: Accepted<A>) {
         listener: Arc::clone(&listener.name),
         secure: settings.tls.is_some(),
         sni: None,
+        body_timeout: settings.config.body_timeout,
     };
     let served = Served {
         control: Arc::clone(control),

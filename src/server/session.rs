@@ -11,7 +11,7 @@ use super::control::Control;
 use super::listener::Settings;
 use super::streams::Streams;
 use super::{Answer, Mode, Peer};
-use crate::pipeline::{RequestError, check};
+use crate::pipeline::{RequestError, check, known_method};
 
 /// What the requests of one connection share.
 #[derive(Debug)]
@@ -90,7 +90,9 @@ impl<A: Answer> Session<A> {
 
     fn redirect(&self, request: Request<Incoming>) -> Response<Bytes> {
         let (parts, _body) = request.into_parts();
-        match check(&self.settings.request_limits, &parts, self.peer.secure) {
+        let checked = check(&self.settings.request_limits, &parts, self.peer.secure)
+            .and_then(|checked| known_method(&parts.method).map(|()| checked));
+        match checked {
             Ok(checked) => {
                 let port = self.settings.https_port.unwrap_or(443);
                 let location = checked.host.and_then(|host| {

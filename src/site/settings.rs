@@ -17,6 +17,8 @@ pub struct Site {
     pub hosts: Vec<HostPattern>,
     /// Methods that are answered; others get 405 with `Allow`.
     pub methods: Vec<Method>,
+    /// Bytes of a request's body; 0 takes none.
+    pub max_request_body_bytes: u64,
     /// Where its bytes come from.
     pub origin: origin::Config,
     /// Caching.

@@ -141,3 +141,52 @@ async fn beyond_the_limit_of_requests_at_one_time_the_next_is_a_503() {
     assert_eq!(held.await.unwrap().unwrap().status.as_u16(), 200);
     assert_eq!(edge.get("/a").await.status.as_u16(), 200);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_beyond_the_sites_limit_is_a_413_and_reaches_nobody() {
+    let origin = Origin::start().await;
+    origin.on_any(|_| Reply::ok("reached"));
+    let listed = "methods = [\"GET\", \"POST\", \"M-SEARCH\"]\n";
+    let none = Edge::with(&origin, &format!("{listed}---\n")).await;
+    let four = format!("{listed}max_request_body = \"4B\"\n---\n");
+    let some = Edge::with(&origin, &four).await;
+    for (edge, method, rest) in [
+        (&none, "POST", "Content-Length: 1\r\n\r\nx"),
+        (
+            &none,
+            "M-SEARCH",
+            "Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+        ),
+        (&some, "POST", "Content-Length: 5\r\n\r\n"),
+        (
+            &some,
+            "POST",
+            "Expect: 100-continue\r\nContent-Length: 5\r\n\r\n",
+        ),
+    ] {
+        let request =
+            format!("{method} / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{rest}");
+        let answer = exchange_raw(edge.address("http"), request).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 413 "), "{rest}: {answer}");
+    }
+    assert_eq!(origin.count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_body_of_a_get_belongs_to_neither_the_key_nor_the_origins_request() {
+    let origin = Origin::start().await;
+    origin.serve("/a", Reply::ok("x").cache_control("max-age=60"));
+    let edge = Edge::before(&origin).await;
+    for body in [
+        "Content-Length: 4\r\n\r\nbody",
+        "Transfer-Encoding: chunked\r\n\r\n4\r\nmore\r\n0\r\n\r\n",
+    ] {
+        let request = format!("GET /a HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{body}");
+        let answer = exchange_raw(edge.address("http"), request).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+    assert_eq!(origin.count(), 1);
+    let asked = &origin.requests_for("/a")[0];
+    assert_eq!(asked.header("content-length"), None);
+    assert_eq!(asked.header("transfer-encoding"), None);
+}

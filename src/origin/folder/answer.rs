@@ -56,14 +56,10 @@ impl Folder {
         }
     }
 
-    pub(in crate::origin) async fn fetch(
-        &self,
-        request: &Request,
-    ) -> Result<Response, OriginError> {
+    pub(in crate::origin) async fn fetch(&self, request: Request) -> Result<Response, OriginError> {
         let root = Arc::clone(&self.root);
-        let asked = request.clone();
         // One visit to the blocking threads for small files, which most are.
-        let answer = tokio::task::spawn_blocking(move || answer(&root, &asked))
+        let answer = tokio::task::spawn_blocking(move || answer(&root, &request))
             .await
             .map_err(|error| unreadable(io::Error::other(error)))??;
         let content_length = answer
@@ -263,6 +259,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::origin::Upload;
 
     /// `outer/secret.txt` beside `outer/site`, which is served.
     struct Site {
@@ -306,8 +303,10 @@ mod tests {
                 query: None,
                 client_host: None,
                 headers,
+                body: Upload::None,
+                interim: None,
             };
-            self.folder.fetch(&request).await.unwrap()
+            self.folder.fetch(request).await.unwrap()
         }
     }
 
@@ -549,7 +548,9 @@ mod tests {
             query: None,
             client_host: None,
             headers: HeaderMap::new(),
+            body: Upload::None,
+            interim: None,
         };
-        assert_eq!(folder.fetch(&request).await.unwrap_err().kind(), "read");
+        assert_eq!(folder.fetch(request).await.unwrap_err().kind(), "read");
     }
 }

@@ -6,3 +6,4 @@ mod limits;
 mod plain;
 mod secure;
 mod tries;
+mod upload;
