@@ -17,7 +17,7 @@ mod tags;
 mod validate;
 mod vary;
 
-pub use self::client::client_fields;
+pub use self::client::{client_fields, restarts_age};
 pub use self::config::{
     Authorization, BrowserTtl, Config, KeyConfig, Mode, QueryMode, QueryPolicy, SetCookie,
     StatusTtl, VaryAction, VaryConfig,
@@ -27,9 +27,10 @@ pub use self::invalidate::{Invalidation, invalidations};
 pub use self::key::{KeyParts, forwarded_query, primary_key, url_key};
 pub use self::key_text::KeyText;
 pub use self::reuse::{Reuse, is_only_if_cached, may_serve_on_error, reuse};
-pub use self::storable::{Exchange, NotStored, Storability, assess, stored_fields};
+pub use self::storable::{Exchange, NotStored, Storability, assess, assess_post, stored_fields};
 pub use self::tags::tags;
 pub use self::validate::{
-    Precondition, conditional_fields, evaluate, range_applies, update_stored,
+    ByHead, Precondition, conditional_fields, evaluate, freshen_by_head, range_applies,
+    update_stored,
 };
 pub use self::vary::{VaryRule, secondary_key};
