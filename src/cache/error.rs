@@ -51,15 +51,32 @@ impl FillError {
         }
     }
 
-    /// The error token of RFC 9209 §2.3.
+    /// The error type of RFC 9209 §2.3.
     #[must_use]
     pub fn proxy_status(&self) -> &'static str {
         match self {
             Self::Origin(error) => error.proxy_status(),
-            Self::Status(_) | Self::Unasked(_) => "http_protocol_error",
+            // The origin says itself that it cannot.
+            Self::Status(_) => "destination_unavailable",
+            Self::Unasked(_) => "http_protocol_error",
             Self::TooManyWaiters | Self::Overloaded => "connection_limit_reached",
             Self::Hole | Self::Abandoned | Self::FellBehind => "http_response_incomplete",
             Self::Encoding(_) => "proxy_internal_error",
+        }
+    }
+
+    /// The status that the origin gave, where that is what is wrong (RFC 9209 §2.1.5).
+    #[must_use]
+    pub fn received_status(&self) -> Option<StatusCode> {
+        match self {
+            Self::Status(status) | Self::Unasked(status) => Some(*status),
+            Self::Origin(_)
+            | Self::TooManyWaiters
+            | Self::Overloaded
+            | Self::Hole
+            | Self::FellBehind
+            | Self::Abandoned
+            | Self::Encoding(_) => None,
         }
     }
 

@@ -372,6 +372,12 @@ pub(super) const SITE: &[Keys] = &[
                 "Whether the targeted fields are passed on to clients.",
             ),
             key(
+                "rewrite_age",
+                Kind::Flag,
+                "false",
+                "Whether clients get `Age: 0` and a `Date` of now when a targeted field or a rule of the site lets the node keep a response longer than the `max-age` that clients are told. For sites that purge: browsers would otherwise get responses that are stale when they arrive.",
+            ),
+            key(
                 "vary",
                 Kind::Map("field name = action"),
                 "{ accept-encoding = \"normalize\", accept = \"normalize\", origin = \"passthrough\", user-agent = \"bypass\", default = \"passthrough\" }",
@@ -382,7 +388,6 @@ pub(super) const SITE: &[Keys] = &[
             "slice",
             "deception_guard",
             "no_vary_search",
-            "rewrite_age",
             "quota",
         ],
     },

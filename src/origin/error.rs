@@ -205,15 +205,14 @@ impl OriginError {
     #[must_use]
     pub fn proxy_status(&self) -> &'static str {
         match self {
-            Self::Unusable { .. } | Self::Authority { .. } | Self::Read { .. } | Self::Changed => {
-                "proxy_internal_error"
-            }
+            Self::Unusable { .. } | Self::Authority { .. } => "proxy_configuration_error",
+            Self::Read { .. } | Self::Changed => "proxy_internal_error",
             Self::Request | Self::Upload(_) => "http_request_error",
-            Self::Dns { .. } => "dns_error",
-            Self::Connect { source, .. } => match source.kind() {
-                io::ErrorKind::ConnectionRefused => "connection_refused",
-                _ => "destination_ip_unroutable",
+            Self::Dns { source, .. } => match source.kind() {
+                io::ErrorKind::TimedOut => "dns_timeout",
+                _ => "dns_error",
             },
+            Self::Connect { source, .. } => connect_token(source),
             Self::ConnectTimeout { .. } => "connection_timeout",
             Self::Tls { source, .. } => tls_token(source),
             Self::QueueFull { .. } | Self::QueueTimeout { .. } => "connection_limit_reached",
@@ -252,6 +251,21 @@ impl OriginError {
     }
 }
 
+fn connect_token(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::ConnectionRefused => "connection_refused",
+        io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::UnexpectedEof => "connection_terminated",
+        io::ErrorKind::TimedOut => "connection_timeout",
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+            "destination_ip_unroutable"
+        }
+        _ => "destination_unavailable",
+    }
+}
+
 fn tls_token(source: &io::Error) -> &'static str {
     let inner = source
         .get_ref()
@@ -260,5 +274,157 @@ fn tls_token(source: &io::Error) -> &'static str {
         Some(rustls::Error::InvalidCertificate(_)) => "tls_certificate_error",
         Some(rustls::Error::AlertReceived(_)) => "tls_alert_received",
         Some(_) | None => "tls_protocol_error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The error types of RFC 9209 §2.3.
+    const REGISTERED: [&str; 32] = [
+        "dns_timeout",
+        "dns_error",
+        "destination_not_found",
+        "destination_unavailable",
+        "destination_ip_prohibited",
+        "destination_ip_unroutable",
+        "connection_refused",
+        "connection_terminated",
+        "connection_timeout",
+        "connection_read_timeout",
+        "connection_write_timeout",
+        "connection_limit_reached",
+        "tls_protocol_error",
+        "tls_certificate_error",
+        "tls_alert_received",
+        "http_request_error",
+        "http_request_denied",
+        "http_response_incomplete",
+        "http_response_header_section_size",
+        "http_response_header_size",
+        "http_response_body_size",
+        "http_response_trailer_section_size",
+        "http_response_trailer_size",
+        "http_response_transfer_coding",
+        "http_response_content_coding",
+        "http_response_timeout",
+        "http_upgrade_failed",
+        "http_protocol_error",
+        "proxy_internal_response",
+        "proxy_internal_error",
+        "proxy_configuration_error",
+        "proxy_loop_detected",
+    ];
+
+    #[track_caller]
+    fn check(error: &OriginError, expect: &str) {
+        assert_eq!(error.proxy_status(), expect, "{error}");
+        assert!(REGISTERED.contains(&expect), "{expect}");
+    }
+
+    #[test]
+    fn every_failure_has_a_registered_error_type() {
+        let server: Arc<str> = Arc::from("a.example:443");
+        let source = |kind: io::ErrorKind| Arc::new(io::Error::from(kind));
+        let limit = Duration::from_secs(1);
+        for (kind, expect) in [
+            (io::ErrorKind::ConnectionRefused, "connection_refused"),
+            (io::ErrorKind::ConnectionReset, "connection_terminated"),
+            (io::ErrorKind::TimedOut, "connection_timeout"),
+            (io::ErrorKind::HostUnreachable, "destination_ip_unroutable"),
+            (
+                io::ErrorKind::NetworkUnreachable,
+                "destination_ip_unroutable",
+            ),
+            (io::ErrorKind::AddrNotAvailable, "destination_unavailable"),
+        ] {
+            let (server, source) = (Arc::clone(&server), source(kind));
+            check(&OriginError::Connect { server, source }, expect);
+        }
+        for (kind, expect) in [
+            (io::ErrorKind::NotFound, "dns_error"),
+            (io::ErrorKind::TimedOut, "dns_timeout"),
+        ] {
+            let (server, source) = (Arc::clone(&server), source(kind));
+            check(&OriginError::Dns { server, source }, expect);
+        }
+        for (tls, expect) in [
+            (
+                rustls::Error::InvalidCertificate(rustls::CertificateError::Expired),
+                "tls_certificate_error",
+            ),
+            (
+                rustls::Error::AlertReceived(rustls::AlertDescription::HandshakeFailure),
+                "tls_alert_received",
+            ),
+            (rustls::Error::DecryptError, "tls_protocol_error"),
+        ] {
+            let source = Arc::new(io::Error::other(tls));
+            let server = Arc::clone(&server);
+            check(&OriginError::Tls { server, source }, expect);
+        }
+        let why = String::new;
+        let path = PathBuf::new();
+        check(
+            &OriginError::Unusable { why: why() },
+            "proxy_configuration_error",
+        );
+        check(
+            &OriginError::Authority { path, why: why() },
+            "proxy_configuration_error",
+        );
+        check(&OriginError::Request, "http_request_error");
+        check(
+            &OriginError::QueueFull { length: 1 },
+            "connection_limit_reached",
+        );
+        check(
+            &OriginError::QueueTimeout { limit },
+            "connection_limit_reached",
+        );
+        check(&OriginError::Changed, "proxy_internal_error");
+        let source = source(io::ErrorKind::PermissionDenied);
+        check(&OriginError::Read { source }, "proxy_internal_error");
+        let named = || Arc::clone(&server);
+        check(
+            &OriginError::ConnectTimeout {
+                server: named(),
+                limit,
+            },
+            "connection_timeout",
+        );
+        check(
+            &OriginError::FirstByteTimeout {
+                server: named(),
+                limit,
+            },
+            "http_response_timeout",
+        );
+        check(
+            &OriginError::ReadTimeout {
+                server: named(),
+                limit,
+            },
+            "connection_read_timeout",
+        );
+        check(
+            &OriginError::Truncated {
+                server: named(),
+                received: 1,
+            },
+            "http_response_incomplete",
+        );
+        check(
+            &OriginError::Malformed {
+                server: named(),
+                what: "",
+            },
+            "http_protocol_error",
+        );
+        check(
+            &OriginError::HeadTooLarge { server: named() },
+            "http_response_header_section_size",
+        );
     }
 }

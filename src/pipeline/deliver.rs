@@ -151,8 +151,21 @@ impl Delivery<'_> {
                 headers
             }
         };
+        let restarts = policy::restarts_age(
+            &self.site.cache,
+            &object.freshness,
+            &object.headers,
+            &headers,
+        );
         if let Some(age) = headers.get_mut(AGE) {
-            *age = HeaderValue::from(object.freshness.age(self.now).as_secs());
+            let seconds = match restarts {
+                true => 0,
+                false => object.freshness.age(self.now).as_secs(),
+            };
+            *age = HeaderValue::from(seconds);
+        }
+        if restarts {
+            headers.insert(DATE, date::format(self.now));
         }
         if let Some(cors) = &self.site.cors {
             decorate(cors, &self.ask.headers, &mut headers);

@@ -5,12 +5,11 @@ use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use crate::cache::FillError;
 use crate::origin::{OriginError, UploadError};
 use crate::semantics::path::PathError;
-use crate::semantics::status_fields::ProxyStatus;
+use crate::semantics::status_fields::{PROXY_STATUS, ProxyStatus};
 use crate::variant::ParameterError;
 
 use super::{Body, RequestError};
 
-const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
@@ -123,6 +122,25 @@ impl Refusal {
         }
     }
 
+    /// The error type of RFC 9209 §2.3; answers to what the client did wrong have none.
+    fn proxy_error(&self) -> Option<&'static str> {
+        match self {
+            Self::Fill(error) => Some(error.proxy_status()),
+            Self::Loop => Some("proxy_loop_detected"),
+            // Nothing was asked of an origin.
+            Self::Busy => Some("proxy_internal_response"),
+            Self::Request(_)
+            | Self::UnknownHost
+            | Self::NoHost
+            | Self::Path(_)
+            | Self::Method(_)
+            | Self::Parameter(_)
+            | Self::Precondition
+            | Self::OnlyIfCached
+            | Self::Upload(_) => None,
+        }
+    }
+
     /// The answer: a sentence of plain text with a request id, never stored by anybody.
     pub(super) fn response(&self, node: &str, request_id: &str) -> Response<Body> {
         let status = self.status();
@@ -143,33 +161,34 @@ impl Refusal {
         if let Ok(id) = HeaderValue::try_from(request_id) {
             headers.insert(REQUEST_ID, id);
         }
-        match self {
-            Self::Method(allowed) => {
-                headers.insert(ALLOW, allow(allowed));
-            }
-            Self::Busy => {
-                headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
-            }
-            Self::Fill(error) => {
-                let field = ProxyStatus {
-                    node,
-                    error: error.proxy_status(),
-                    details: None,
-                };
-                headers.insert(PROXY_STATUS, field.header_value());
-                if status == StatusCode::SERVICE_UNAVAILABLE {
-                    headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
-                }
-            }
+        if let Self::Method(allowed) = self {
+            headers.insert(ALLOW, allow(allowed));
+        }
+        let received_status = match self {
+            Self::Fill(error) => error.received_status(),
             Self::Request(_)
             | Self::UnknownHost
             | Self::NoHost
             | Self::Path(_)
+            | Self::Method(_)
             | Self::Parameter(_)
             | Self::Loop
             | Self::OnlyIfCached
+            | Self::Upload(_)
             | Self::Precondition
-            | Self::Upload(_) => {}
+            | Self::Busy => None,
+        };
+        if let Some(error) = self.proxy_error() {
+            let field = ProxyStatus {
+                node,
+                error,
+                received_status,
+                details: None,
+            };
+            headers.insert(PROXY_STATUS, field.header_value());
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
         }
         response
     }
@@ -180,4 +199,84 @@ pub(super) fn allow(methods: &[Method]) -> HeaderValue {
     let names: Vec<&str> = methods.iter().map(Method::as_str).collect();
     HeaderValue::try_from(names.join(", "))
         .unwrap_or_else(|_| HeaderValue::from_static("GET, HEAD"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(refusal: &Refusal, status: u16, proxy_status: Option<&str>) {
+        let response = refusal.response("edge", "1");
+        assert_eq!(response.status(), status, "{refusal}");
+        let told = response.headers().get(PROXY_STATUS);
+        assert_eq!(
+            told.map(|value| value.to_str().unwrap()),
+            proxy_status,
+            "{refusal}"
+        );
+        // RFC 9211 §2: only for what a cache did.
+        assert!(!response.headers().contains_key("cache-status"));
+    }
+
+    #[test]
+    fn a_generated_server_error_names_its_error_type() {
+        check(&Refusal::Loop, 508, Some("edge; error=proxy_loop_detected"));
+        check(
+            &Refusal::Busy,
+            503,
+            Some("edge; error=proxy_internal_response"),
+        );
+        for (error, status, expect) in [
+            (
+                FillError::Overloaded,
+                503,
+                "edge; error=connection_limit_reached",
+            ),
+            (
+                FillError::TooManyWaiters,
+                503,
+                "edge; error=connection_limit_reached",
+            ),
+            (FillError::Hole, 502, "edge; error=http_response_incomplete"),
+            (
+                FillError::FellBehind,
+                502,
+                "edge; error=http_response_incomplete",
+            ),
+            (
+                FillError::Abandoned,
+                502,
+                "edge; error=http_response_incomplete",
+            ),
+            (
+                FillError::Status(StatusCode::SERVICE_UNAVAILABLE),
+                503,
+                "edge; error=destination_unavailable; received-status=503",
+            ),
+            (
+                FillError::Unasked(StatusCode::NOT_MODIFIED),
+                502,
+                "edge; error=http_protocol_error; received-status=304",
+            ),
+            (
+                FillError::Encoding(Arc::new(std::io::Error::other("x"))),
+                500,
+                "edge; error=proxy_internal_error",
+            ),
+        ] {
+            check(&Refusal::Fill(error), status, Some(expect));
+        }
+    }
+
+    #[test]
+    fn answers_about_the_request_have_neither_field() {
+        check(&Refusal::UnknownHost, 421, None);
+        check(&Refusal::NoHost, 400, None);
+        check(&Refusal::Path(PathError::Nul), 400, None);
+        check(&Refusal::Method(vec![Method::GET]), 405, None);
+        check(&Refusal::Precondition, 412, None);
+    }
 }

@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use crate::semantics::cache_control::CacheControl;
 
 use super::config::{BrowserTtl, Config, Mode};
+use super::freshness::Freshness;
 
 /// Turns stored fields into those that a client gets: without targeted and tag fields unless they are
 /// forwarded, and with the site's own `Cache-Control` when it names a lifetime for browsers.
@@ -43,11 +44,34 @@ pub fn client_fields(config: &Config, status: StatusCode, headers: &mut HeaderMa
     }
 }
 
+/// Whether clients are to be told `Age: 0` and a `Date` of now, where the site wants that: when this node may keep the
+/// response longer than both its `Cache-Control` and clients are told, by a targeted field (RFC 9213 §3) or a rule of
+/// the site. With the true age, browsers would get a response that is stale when it arrives.
+///
+/// `stored` are the fields as the origin gave them, `sent` those that the client gets. An `Expires` alone is a point in
+/// time, which no age brings nearer.
+#[must_use]
+pub fn restarts_age(
+    config: &Config,
+    freshness: &Freshness,
+    stored: &HeaderMap,
+    sent: &HeaderMap,
+) -> bool {
+    if !config.rewrite_age {
+        return false;
+    }
+    let told = CacheControl::of(stored);
+    let for_caches = told.s_maxage.or(told.max_age).unwrap_or_default();
+    let for_clients = CacheControl::of(sent).max_age;
+    freshness.lifetime > for_caches
+        && for_clients.is_some_and(|lifetime| freshness.lifetime > lifetime)
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use super::super::sample::{Fields, SOON, headers};
+    use super::super::sample::{Fields, SOON, Sample, headers};
     use super::*;
 
     #[track_caller]
@@ -71,6 +95,57 @@ mod tests {
             ..Config::default()
         };
         check(&forwarding, 200, given, given);
+    }
+
+    #[test]
+    fn an_age_starts_anew_when_the_node_keeps_longer_than_clients_may() {
+        #[track_caller]
+        fn check(adjust: impl FnOnce(&mut Config), response: Fields<'_>, expect: bool) {
+            let mut sample = Sample {
+                response,
+                ..Sample::default()
+            };
+            adjust(&mut sample.config);
+            let stored = headers(response);
+            let mut sent = stored.clone();
+            client_fields(&sample.config, StatusCode::OK, &mut sent);
+            let found = restarts_age(&sample.config, &sample.stored(), &stored, &sent);
+            assert_eq!(found, expect, "{response:?}");
+        }
+        let on = |config: &mut Config| config.rewrite_age = true;
+        let targeted: Fields<'_> = &[
+            ("cdn-cache-control", "max-age=600"),
+            ("cache-control", "max-age=60"),
+        ];
+        check(|_| {}, targeted, false);
+        check(on, targeted, true);
+        check(
+            on,
+            &[
+                ("cdn-cache-control", "max-age=6"),
+                ("cache-control", "max-age=60"),
+            ],
+            false,
+        );
+        check(
+            on,
+            &[("cdn-cache-control", "max-age=600"), ("expires", SOON)],
+            false,
+        );
+        // What the origin tells all shared caches is what it means.
+        check(on, &[("cache-control", "max-age=60, s-maxage=600")], false);
+        check(on, &[("cache-control", "max-age=60")], false);
+        let ruled = |config: &mut Config| {
+            config.rewrite_age = true;
+            config.override_ttl = Some(Duration::from_secs(600));
+        };
+        check(ruled, &[("cache-control", "max-age=60")], true);
+        check(ruled, &[("cache-control", "max-age=6000")], false);
+        let browser = |config: &mut Config| {
+            ruled(config);
+            config.browser_ttl = BrowserTtl::Fixed(Duration::from_secs(5));
+        };
+        check(browser, &[], true);
     }
 
     #[test]

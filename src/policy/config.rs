@@ -53,6 +53,8 @@ pub struct Config {
     pub tags: Vec<HeaderName>,
     /// Whether the targeted fields are passed on to clients.
     pub forward_targeted: bool,
+    /// Whether a lifetime that is for this node alone starts anew for clients: see [`restarts_age`](super::restarts_age).
+    pub rewrite_age: bool,
     /// What belongs to the key.
     pub key: KeyConfig,
     /// What happens with fields named by `Vary`.
@@ -91,6 +93,7 @@ impl Default for Config {
                 HeaderName::from_static("cache-groups"),
             ],
             forward_targeted: false,
+            rewrite_age: false,
             key: KeyConfig::default(),
             vary: VaryConfig::default(),
         }

@@ -77,12 +77,12 @@ pub(super) fn heuristic_lifetime(exchange: &Exchange<'_>) -> Option<Duration> {
     Some((unchanged / HEURISTIC_DIVISOR).min(HEURISTIC_MAX))
 }
 
-/// RFC 9110 §15.1: statuses whose responses may be stored without being told so. 206 is one too, and is
-/// not stored by this node as a whole response.
+/// RFC 9110 §15.1: statuses whose responses may be stored without being told so. 206 is one of them, as the part of a
+/// response that it is (RFC 9111 §3.3); [`assess`](super::assess) never takes it for a whole one.
 pub(super) fn is_heuristically_cacheable(status: StatusCode) -> bool {
     matches!(
         status.as_u16(),
-        200 | 203 | 204 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501
+        200 | 203 | 204 | 206 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501
     )
 }
 
@@ -310,6 +310,93 @@ mod tests {
     }
 
     #[test]
+    fn a_part_may_be_guessed_fresh_as_a_part() {
+        assert!(super::is_heuristically_cacheable(
+            http::StatusCode::PARTIAL_CONTENT
+        ));
+        check_status(206, &[("last-modified", BEFORE), ("date", NOW)], None);
+    }
+
+    #[test]
+    fn expires_may_be_written_in_three_forms_and_any_case() {
+        for (form, expect) in [
+            ("Sunday, 06-Nov-94 08:49:47 GMT", 10),
+            ("Sun Nov  6 08:49:47 1994", 10),
+            ("SUN, 06 nov 1994 08:49:47 gmt", 10),
+            ("Tue, 19 Jan 2038 14:14:08 GMT", 365 * 86_400),
+            ("Sun, 07 Feb 2106 06:28:16 GMT", 365 * 86_400),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", 365 * 86_400),
+        ] {
+            check(&[("expires", form), ("date", NOW)], Some(expect));
+        }
+    }
+
+    #[test]
+    fn an_expires_that_is_no_date_is_in_the_past() {
+        for odd in [
+            "0",
+            "",
+            "-1",
+            "never",
+            "Thu, 18 Aug 2050 02:01:18 UTC",
+            "Thu, 18 Aug 2050 02:01:18 AEST",
+            "Thu 18 Aug 2050 02:01:18 GMT",
+            "Thu, 18  Aug  2050 02:01:18 GMT",
+            "Thu, 18-Aug-2050 02:01:18 GMT",
+            "Thu, 18 Aug 2050 02.01.18 GMT",
+            "Thu, 18 Aug 2050 2:01:18 GMT",
+            "Thu, 18 Aug 50 02:01:18 GMT",
+        ] {
+            // A validator, so that it is stored and stale rather than not stored.
+            check(&[("expires", odd), ("etag", "\"a\"")], None);
+            check(&[("expires", odd), ("last-modified", BEFORE)], None);
+        }
+    }
+
+    #[test]
+    fn of_two_lifetimes_the_smaller_counts() {
+        check(&[("cache-control", "max-age=60, max-age=5")], Some(5));
+        check(
+            &[
+                ("cache-control", "max-age=5"),
+                ("cache-control", "max-age=60"),
+            ],
+            Some(5),
+        );
+        check(
+            &[("cache-control", "s-maxage=60, s-maxage=5, max-age=100")],
+            Some(5),
+        );
+    }
+
+    #[test]
+    fn very_long_lifetimes_do_not_overflow() {
+        for text in [
+            "2147483647",
+            "2147483648",
+            "2147483649",
+            "99999999999",
+            "00000000099999999999",
+        ] {
+            check(
+                &[("cache-control", &format!("max-age={text}"))],
+                Some(365 * 86_400),
+            );
+        }
+        check(&[("cache-control", "max-age=\"60\"")], Some(60));
+        check(&[("cache-control", "mAx-AgE=0060, foo=bar, baz")], Some(60));
+        for text in ["-60", "'60'", "60.0", "60s", "a60", " 60"] {
+            check(
+                &[
+                    ("cache-control", &format!("max-age={text}")),
+                    ("expires", SOON),
+                ],
+                None,
+            );
+        }
+    }
+
+    #[test]
     fn any_final_status_is_fresh_when_told_so() {
         for status in [
             200, 203, 204, 299, 301, 302, 303, 307, 308, 400, 404, 410, 499, 500, 502, 503, 504,
@@ -338,6 +425,7 @@ mod tests {
         cdn("max-age=100", "private, no-cache", Some(100));
         cdn("max-age=0", "max-age=100", None);
         cdn("no-store", "max-age=100", None);
+        cdn("no-cache, max-age=60", "max-age=100", Some(60));
         cdn("private", "max-age=100", None);
         cdn("foo", "max-age=100", None);
         cdn("max-age=60, foo=bar;x", "max-age=100", Some(60));

@@ -17,7 +17,7 @@ mod tags;
 mod validate;
 mod vary;
 
-pub use self::client::client_fields;
+pub use self::client::{client_fields, restarts_age};
 pub use self::config::{
     Authorization, BrowserTtl, Config, KeyConfig, Mode, QueryMode, QueryPolicy, SetCookie,
     StatusTtl, VaryAction, VaryConfig,
@@ -30,9 +30,10 @@ pub use self::reuse::{
     Reuse, Unusable, answers_reload, forbids_storing, is_only_if_cached, may_serve_on_error, reuse,
     why_unusable,
 };
-pub use self::storable::{Exchange, NotStored, Storability, assess, stored_fields};
+pub use self::storable::{Exchange, NotStored, Storability, assess, assess_post, stored_fields};
 pub use self::tags::tags;
 pub use self::validate::{
-    Precondition, conditional_fields, evaluate, range_applies, update_stored,
+    ByHead, Precondition, conditional_fields, evaluate, freshen_by_head, range_applies,
+    update_stored,
 };
 pub use self::vary::{VaryRule, secondary_key};

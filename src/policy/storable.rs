@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, Method, StatusCode, header};
 
 use crate::semantics::cache_control::CacheControl;
+use crate::semantics::reference::{self, Base, Resolved};
 
 use super::config::{Authorization, Config, Mode, SetCookie};
 use super::freshness::Freshness;
@@ -42,8 +43,10 @@ pub enum Storability {
 /// Why a response is not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum NotStored {
-    /// `no-store` in the response, or in a request that is obeyed.
+    /// `no-store` in the response.
     NoStore,
+    /// `no-store` in a request that is obeyed.
+    RequestNoStore,
     /// `private`.
     Private,
     /// A `Set-Cookie` that the site does not store.
@@ -66,6 +69,8 @@ pub enum NotStored {
     Off,
     /// The body is larger than the site or the tiers take.
     TooLarge,
+    /// The body is not what its digest says (RFC 9530).
+    DigestMismatch,
 }
 
 impl NotStored {
@@ -74,6 +79,7 @@ impl NotStored {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::NoStore => "no-store",
+            Self::RequestNoStore => "request-no-store",
             Self::Private => "private",
             Self::SetCookie => "set-cookie",
             Self::Authorization => "authorization",
@@ -85,6 +91,28 @@ impl NotStored {
             Self::Partial => "partial",
             Self::Off => "off",
             Self::TooLarge => "too-large",
+            Self::DigestMismatch => "digest-mismatch",
+        }
+    }
+
+    /// Whether what was stored before for the same request must not be used any more either: the origin has said that
+    /// its answers are not for a shared store. Other reasons concern this one answer.
+    #[must_use]
+    pub fn outdates_stored(self) -> bool {
+        match self {
+            Self::NoStore | Self::Private => true,
+            Self::RequestNoStore
+            | Self::SetCookie
+            | Self::Authorization
+            | Self::VaryStar
+            | Self::VaryBypass
+            | Self::NoFreshness
+            | Self::Status
+            | Self::Method
+            | Self::Partial
+            | Self::Off
+            | Self::TooLarge
+            | Self::DigestMismatch => false,
         }
     }
 }
@@ -102,6 +130,37 @@ pub fn assess(config: &Config, exchange: &Exchange<'_>) -> Storability {
             Err(why) => Storability::Refuse(why),
         },
     }
+}
+
+/// Decides whether the response to a POST may be stored to answer later GETs of the same URL (RFC 9110 §9.3.3): only
+/// if it succeeded, names an explicit lifetime, and says by a `Content-Location` equal to that URL that it is its
+/// representation. It is then stored as the answer to a GET would be, under all the rules of [`assess`].
+///
+/// `target` is the URL that was posted to.
+#[must_use]
+pub fn assess_post(config: &Config, exchange: &Exchange<'_>, target: &Base<'_>) -> Storability {
+    let is_its_own = exchange
+        .response
+        .get(header::CONTENT_LOCATION)
+        .and_then(|location| reference::on_same_origin(target, location.as_bytes()))
+        .is_some_and(|Resolved { path, query }| {
+            path == target.path && query.as_deref() == target.query
+        });
+    let is_explicit = Directives::of(config, exchange.response)
+        .explicit_lifetime(exchange)
+        .is_some();
+    if exchange.method != Method::POST
+        || !exchange.status.is_success()
+        || !is_its_own
+        || !is_explicit
+    {
+        return Storability::Refuse(NotStored::Method);
+    }
+    let as_get = Exchange {
+        method: &Method::GET,
+        ..*exchange
+    };
+    assess(config, &as_get)
 }
 
 /// Removes what the response itself or the site forbids to store: fields named by `private="…"` and
@@ -123,7 +182,7 @@ fn refusal(config: &Config, exchange: &Exchange<'_>, directives: &Directives) ->
     if config.mode == Mode::Off {
         return Some(NotStored::Off);
     }
-    // A HEAD response has no body to store, and what POST stores would need its URL (RFC 9110 §9.3.3).
+    // A HEAD response has no body to store; for POST see `assess_post`.
     if exchange.method != Method::GET {
         return Some(NotStored::Method);
     }
@@ -133,7 +192,7 @@ fn refusal(config: &Config, exchange: &Exchange<'_>, directives: &Directives) ->
         _ => {}
     }
     if config.respect_request_directives && CacheControl::of(exchange.request).no_store {
-        return Some(NotStored::NoStore);
+        return Some(NotStored::RequestNoStore);
     }
     if !is_forced(config, exchange.status)
         && let Some(why) = directive_refusal(exchange.status, &directives.cache_control)
@@ -538,8 +597,141 @@ mod tests {
             response: &[("cache-control", "max-age=60")],
             ..Sample::default()
         };
-        check(&with(true), Some(NotStored::NoStore));
+        check(&with(true), Some(NotStored::RequestNoStore));
         check(&with(false), None);
+    }
+
+    #[test]
+    fn a_post_that_shows_its_own_url_may_answer_a_get() {
+        #[track_caller]
+        fn check(method: &Method, status: u16, response: Fields<'_>, expect: Option<NotStored>) {
+            let target = Base {
+                scheme: "https",
+                host: Some("a.example"),
+                path: "/b/c",
+                query: Some("q"),
+            };
+            let exchange = Exchange {
+                method,
+                request: &HeaderMap::new(),
+                status: StatusCode::from_u16(status).unwrap(),
+                response: &headers(response),
+                requested_at: at(0),
+                received_at: at(0),
+            };
+            let found = match assess_post(&Sample::default().config, &exchange, &target) {
+                Storability::Store(_) => None,
+                Storability::Refuse(why) => Some(why),
+            };
+            assert_eq!(found, expect, "{method} {status} {response:?}");
+        }
+        let fresh = ("cache-control", "max-age=60");
+        let method = Some(NotStored::Method);
+        for own in ["/b/c?q", "c?q", "", "https://A.example:443/b/./c?q#x"] {
+            check(
+                &Method::POST,
+                200,
+                &[fresh, ("content-location", own)],
+                None,
+            );
+        }
+        check(
+            &Method::POST,
+            200,
+            &[
+                ("expires", "Sun, 06 Nov 1994 08:49:47 GMT"),
+                ("content-location", "?q"),
+            ],
+            None,
+        );
+        for other in [
+            "/b/c",
+            "/b/c?Q",
+            "/b",
+            "https://b.example/b/c?q",
+            "http://a.example/b/c?q",
+            "/%",
+        ] {
+            check(
+                &Method::POST,
+                200,
+                &[fresh, ("content-location", other)],
+                method,
+            );
+        }
+        check(&Method::POST, 200, &[fresh], method);
+        check(
+            &Method::POST,
+            200,
+            &[("last-modified", BEFORE), ("content-location", "?q")],
+            method,
+        );
+        check(
+            &Method::POST,
+            404,
+            &[fresh, ("content-location", "?q")],
+            method,
+        );
+        check(
+            &Method::PUT,
+            200,
+            &[fresh, ("content-location", "?q")],
+            method,
+        );
+        let private = [
+            ("cache-control", "max-age=60, private"),
+            ("content-location", "?q"),
+        ];
+        check(&Method::POST, 200, &private, Some(NotStored::Private));
+    }
+
+    #[test]
+    fn an_origin_that_forbids_storing_takes_back_what_was_stored() {
+        for (text, expect) in [
+            ("no-store", true),
+            ("private, max-age=5", true),
+            ("max-age=5", false),
+        ] {
+            let response = [("cache-control", text), ("set-cookie", "a=b")];
+            let sample = Sample {
+                config: Config {
+                    set_cookie: SetCookie::Bypass,
+                    ..Sample::default().config
+                },
+                response: &response,
+                ..Sample::default()
+            };
+            assert_eq!(
+                sample.refused().is_some_and(NotStored::outdates_stored),
+                expect,
+                "{text}"
+            );
+        }
+        assert!(!NotStored::RequestNoStore.outdates_stored());
+    }
+
+    #[test]
+    fn a_transparent_site_stores_every_end_to_end_field() {
+        let given: Fields<'_> = &[
+            ("cache-control", "max-age=60"),
+            ("set-cookie", "a=b"),
+            ("set-cookie", "c=d"),
+            ("clear-site-data", "\"cookies\""),
+            ("content-md5", "x"),
+            ("content-foo", "1"),
+            ("public-key-pins", "x"),
+            ("x-unknown", "1"),
+            ("pragma", "no-cache"),
+            ("warning", "110 - x"),
+        ];
+        let config = Config {
+            forward_targeted: true,
+            ..Sample::default().config
+        };
+        let mut fields = headers(given);
+        stored_fields(&config, &mut fields);
+        super::super::client_fields(&config, StatusCode::OK, &mut fields);
+        assert_eq!(fields, headers(given));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use smallvec::SmallVec;
 
 use crate::semantics::{
@@ -51,6 +51,44 @@ pub fn update_stored(stored: &mut HeaderMap, not_modified: &HeaderMap) {
         for value in not_modified.get_all(name) {
             stored.append(name, value.clone());
         }
+    }
+}
+
+/// What the answer to a HEAD says about the stored answer to a GET.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ByHead {
+    /// It is still the same: bring its fields up to date with [`update_stored`].
+    Freshened,
+    /// It has changed: it is stale from now on.
+    Outdated,
+    /// Nothing.
+    Untold,
+}
+
+/// What a HEAD response says about the stored response that a GET would have got (RFC 9111 §4.3.5): whatever it names
+/// of `ETag`, `Last-Modified` and `Content-Length` must be as stored. Only a 200 is a word about a stored 200.
+#[must_use]
+pub fn freshen_by_head(
+    stored: (StatusCode, &HeaderMap),
+    stored_length: u64,
+    head: (StatusCode, &HeaderMap),
+) -> ByHead {
+    let ((stored_status, stored), (head_status, head)) = (stored, head);
+    if head_status != StatusCode::OK || stored_status != StatusCode::OK {
+        return ByHead::Untold;
+    }
+    let agrees = |name: HeaderName| {
+        head.get(&name)
+            .is_none_or(|value| stored.get(&name) == Some(value))
+    };
+    let has_length = head.get(header::CONTENT_LENGTH).is_none_or(|length| {
+        let length = length.to_str().ok().and_then(|text| text.parse().ok());
+        length == Some(stored_length)
+    });
+    if agrees(header::ETAG) && agrees(header::LAST_MODIFIED) && has_length {
+        ByHead::Freshened
+    } else {
+        ByHead::Outdated
     }
 }
 
@@ -212,6 +250,41 @@ mod tests {
             ("cache-control", "max-age=60"),
         ]);
         assert_eq!(stored, expect);
+    }
+
+    #[test]
+    fn a_head_freshens_what_it_agrees_with_and_outdates_the_rest() {
+        #[track_caller]
+        fn check(status: u16, head: Fields<'_>, expect: ByHead) {
+            let stored = headers(&[("etag", "\"a\""), ("last-modified", NOW)]);
+            let head = headers(head);
+            let status = StatusCode::from_u16(status).unwrap();
+            let found = freshen_by_head((StatusCode::OK, &stored), 5, (status, &head));
+            assert_eq!(found, expect, "{status} {head:?}");
+        }
+        use ByHead::{Freshened, Outdated, Untold};
+        check(
+            200,
+            &[
+                ("etag", "\"a\""),
+                ("last-modified", NOW),
+                ("content-length", "5"),
+            ],
+            Freshened,
+        );
+        check(200, &[("etag", "\"a\"")], Freshened);
+        check(200, &[("x-new", "1")], Freshened);
+        check(200, &[("etag", "\"b\""), ("content-length", "5")], Outdated);
+        check(200, &[("etag", "W/\"a\"")], Outdated);
+        check(200, &[("last-modified", SOON)], Outdated);
+        check(200, &[("content-length", "6")], Outdated);
+        check(200, &[("content-length", "x")], Outdated);
+        check(404, &[("etag", "\"b\"")], Untold);
+        check(304, &[("etag", "\"b\"")], Untold);
+        let none = HeaderMap::new();
+        let named = headers(&[("etag", "\"a\"")]);
+        let found = freshen_by_head((StatusCode::OK, &none), 0, (StatusCode::OK, &named));
+        assert_eq!(found, Outdated, "a validator where there was none");
     }
 
     #[track_caller]

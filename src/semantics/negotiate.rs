@@ -188,6 +188,72 @@ pub fn accepts_media(headers: &HeaderMap, essence: &str) -> bool {
         .is_some_and(|(_, quality)| quality > Quality::NONE)
 }
 
+/// One of several representations, and how well it suits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BestLanguage {
+    /// Its place among those that were offered.
+    pub at: usize,
+    /// How much the client wants it, never zero.
+    pub quality: Quality,
+    /// Whether there is nothing that the client wants more than this, offered or not.
+    pub is_first_choice: bool,
+}
+
+/// Which of the offered `Content-Language` values an `Accept-Language` likes best, by weight, then by the order in which
+/// the client names them (RFC 9110 §12.5.4). `None` when the field is absent or accepts none of them.
+///
+/// Ranges match as in basic filtering (RFC 4647 §3.3.1): `de` matches `de-CH`, and `de-CH` does not match `de`: whether
+/// there is something better than `de` for a Swiss, only the origin knows. The longest range that matches a tag decides
+/// about it. A value with several languages is as good as its best one.
+#[must_use]
+pub fn best_language<'a>(
+    headers: &HeaderMap,
+    offered: impl IntoIterator<Item = &'a [u8]>,
+) -> Option<BestLanguage> {
+    let ranges: SmallVec<[Wanted<'_>; 8]> = wanted(headers, &header::ACCEPT_LANGUAGE).collect();
+    let first_choice = ranges.iter().map(|range| range.quality).max()?;
+    let mut best: Option<(BestLanguage, usize)> = None;
+    for (at, value) in offered.into_iter().enumerate() {
+        let liked = list::split(value, b',')
+            .filter_map(|tag| liking(&ranges, tag))
+            .max_by_key(|&(quality, order)| (quality, std::cmp::Reverse(order)));
+        let Some((quality, order)) = liked.filter(|&(quality, _)| quality > Quality::NONE) else {
+            continue;
+        };
+        let is_better = best.is_none_or(|(best, best_order)| {
+            quality > best.quality || (quality == best.quality && order < best_order)
+        });
+        if is_better {
+            let found = BestLanguage {
+                at,
+                quality,
+                is_first_choice: quality == first_choice,
+            };
+            best = Some((found, order));
+        }
+    }
+    best.map(|(found, _)| found)
+}
+
+/// The weight of the longest range that matches `tag`, and that range's place in the field.
+fn liking(ranges: &[Wanted<'_>], tag: &[u8]) -> Option<(Quality, usize)> {
+    let matches = |range: &[u8]| {
+        if range == b"*" {
+            return Some(0);
+        }
+        let (head, rest) = tag.split_at_checked(range.len())?;
+        let is_prefix = rest.is_empty() || rest.starts_with(b"-");
+        (is_prefix && head.eq_ignore_ascii_case(range)).then_some(range.len())
+    };
+    ranges
+        .iter()
+        .enumerate()
+        .filter_map(|(order, range)| Some((matches(range.name)?, range.quality, order)))
+        // Of a range that is named twice the first counts, as with codings.
+        .max_by_key(|&(length, _, order)| (length, std::cmp::Reverse(order)))
+        .map(|(_, quality, order)| (quality, order))
+}
+
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
@@ -298,7 +364,65 @@ mod tests {
         assert!(accepts_media(&HeaderMap::new(), "image/png"));
     }
 
+    #[track_caller]
+    fn check_language(accept: &str, offered: &[&str], expect: Option<(usize, u16, bool)>) {
+        let headers = headers(&header::ACCEPT_LANGUAGE, &[accept]);
+        let found = best_language(&headers, offered.iter().map(|value| value.as_bytes()));
+        let found = found.map(|best| (best.at, best.quality.thousandths(), best.is_first_choice));
+        assert_eq!(found, expect, "{accept}: {offered:?}");
+    }
+
+    #[test]
+    fn the_language_of_the_highest_weight_is_chosen() {
+        check_language("en, de;q=0.5", &["de", "en"], Some((1, 1000, true)));
+        check_language("en;q=0.4, de; q=0.5", &["en", "de"], Some((1, 500, true)));
+        check_language("en, de;q=0.5", &["fr", "de"], Some((1, 500, false)));
+        check_language("EN", &["en"], Some((0, 1000, true)));
+        check_language("de, en", &["en", "de"], Some((1, 1000, true)));
+        check_language("en, de", &["en, fr", "de"], Some((0, 1000, true)));
+    }
+
+    #[test]
+    fn languages_that_are_not_accepted_are_not_chosen() {
+        check_language("en", &["de", "fr"], None);
+        check_language("en;q=0", &["en"], None);
+        check_language("de, en;q=0", &["en"], None);
+        check_language("en;q=x", &["en"], None);
+        check_language("", &["en"], None);
+        check_language("en", &[], None);
+        assert_eq!(best_language(&HeaderMap::new(), [&b"en"[..]]), None);
+    }
+
+    #[test]
+    fn ranges_match_longer_tags_only() {
+        check_language("de", &["de-CH"], Some((0, 1000, true)));
+        check_language("de-CH", &["de"], None);
+        check_language("de", &["den"], None);
+        check_language(
+            "de, de-CH;q=0.1",
+            &["de-CH", "de-AT"],
+            Some((1, 1000, true)),
+        );
+        check_language(
+            "de;q=0.3, de-CH",
+            &["de", "de-CH-1996"],
+            Some((1, 1000, true)),
+        );
+        check_language("*;q=0.2, de;q=0", &["de", "fr"], Some((1, 200, true)));
+        check_language("*, en;q=0.5", &["en", "fr"], Some((1, 1000, true)));
+    }
+
     proptest! {
+        #[test]
+        fn the_chosen_language_is_one_of_the_offered(accept in "[a-c*;q=0.5, -]{0,30}", offered in prop::collection::vec("[a-c-]{1,4}", 0..5)) {
+            let headers = headers(&header::ACCEPT_LANGUAGE, &[&accept]);
+            if let Some(best) = best_language(&headers, offered.iter().map(|value| value.as_bytes())) {
+                prop_assert!(best.at < offered.len() && best.quality > Quality::NONE);
+                let alone = best_language(&headers, [offered[best.at].as_bytes()]);
+                prop_assert_eq!(alone.map(|alone| alone.quality), Some(best.quality));
+            }
+        }
+
         #[test]
         fn any_value_is_survived(value in prop::collection::vec(any::<u8>(), 0..100)) {
             if let Ok(value) = HeaderValue::from_bytes(&value) {

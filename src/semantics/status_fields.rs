@@ -128,8 +128,10 @@ impl CacheStatus<'_> {
 pub struct ProxyStatus<'a> {
     /// The node's name.
     pub node: &'a str,
-    /// A token of RFC 9209 §2.3.
+    /// An error type of RFC 9209 §2.3.
     pub error: &'static str,
+    /// The status that the next hop gave.
+    pub received_status: Option<StatusCode>,
     /// More, for people.
     pub details: Option<&'a str>,
 }
@@ -152,6 +154,10 @@ impl ProxyStatus<'_> {
         push_token_or_string(text, self.node);
         text.push_str("; error=");
         push_token_or_string(text, self.error);
+        if let Some(status) = self.received_status {
+            text.push_str("; received-status=");
+            text.push_str(status.as_str());
+        }
         if let Some(details) = self.details {
             text.push_str("; details=");
             push_string(text, details);
@@ -289,6 +295,7 @@ mod tests {
         let status = ProxyStatus {
             node: "brim",
             error: "connection_timeout",
+            received_status: None,
             details: None,
         };
         assert_eq!(status.header_value(), "brim; error=connection_timeout");
@@ -299,6 +306,16 @@ mod tests {
         assert_eq!(
             status.header_value(),
             r#"brim; error=connection_timeout; details="no answer""#
+        );
+        let told = ProxyStatus {
+            error: "destination_unavailable",
+            received_status: Some(StatusCode::SERVICE_UNAVAILABLE),
+            details: None,
+            ..status
+        };
+        assert_eq!(
+            told.header_value(),
+            "brim; error=destination_unavailable; received-status=503"
         );
         let mut headers = HeaderMap::new();
         headers.insert(PROXY_STATUS, HeaderValue::from_static("next"));
