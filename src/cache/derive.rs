@@ -214,8 +214,10 @@ impl Served {
             length: self.length,
             story: self.story,
             from,
-            refetch: self.refetch.clone(),
+            source: self.source.clone(),
             head: self.head,
+            missing: None,
+            first: None,
         })
     }
 }

@@ -9,7 +9,6 @@ use crate::store::Purged;
 use super::flight::{Boarding, Flight, Head, HeadBody, Landing, Seat};
 use super::marks::Mark;
 use super::pull::{Fill, Storing};
-use super::reader::Refetch;
 use super::{Ask, Cache, FillError, Forwarding, Served, Story};
 
 /// How often a request moves on to another flight (a `Vary` learnt in flight, a purge) before it goes alone.
@@ -27,11 +26,14 @@ impl Cache {
         forwarding: Forwarding,
     ) -> Result<Served, FillError> {
         if let Some(stale) = self.stale_while_failing(ask, &forwarding) {
-            return Ok(stale);
+            return self.with_first_block(stale).await;
         }
         match self.fill_together(ask, &forwarding).await {
-            Ok(served) => Ok(served),
-            Err(error) => self.stale_on_error(ask, &forwarding, &error).ok_or(error),
+            Ok(served) => self.with_first_block(served).await,
+            Err(error) => match self.stale_on_error(ask, &forwarding, &error) {
+                Some(stale) => self.with_first_block(stale).await.map_err(|_| error),
+                None => Err(error),
+            },
         }
     }
 
@@ -71,7 +73,8 @@ impl Cache {
             || None,
         );
         if let Boarding::Leads(seat, landing) = boarding {
-            self.take_off(ask, forwarding, landing, Storing::Yes);
+            let opening = self.opening_behind(ask, forwarding);
+            self.take_off(ask, forwarding, landing, Storing::Yes, opening);
             // The seat keeps the fill wanted until it has landed.
             self.fills.spawn(async move {
                 let mut position = 0;
@@ -121,8 +124,7 @@ impl Cache {
             reason: Some(reason),
             ..Story::hit(candidate.tier)
         };
-        let refetch = Refetch::of(ask, &candidate.object, ask.varied(&forwarding.fields));
-        Some(Served::stored(candidate.clone(), story, refetch))
+        Some(self.serve_stored(ask, candidate.clone(), story))
     }
 
     async fn fill_together(
@@ -156,7 +158,8 @@ impl Cache {
                     Boarding::Full => return Err(FillError::TooManyWaiters),
                     Boarding::Follows(seat) => (seat, false),
                     Boarding::Leads(seat, landing) => {
-                        self.take_off(ask, &round, landing, Storing::Yes);
+                        let opening = self.opening(ask, &round);
+                        self.take_off(ask, &round, landing, Storing::Yes, opening);
                         (seat, true)
                     }
                 };
@@ -192,7 +195,11 @@ impl Cache {
             .flights
             .alone(sequence)
             .ok_or(FillError::TooManyWaiters)?;
-        self.take_off(ask, forwarding, landing, storing);
+        let opening = match storing {
+            Storing::Yes => self.opening(ask, forwarding),
+            Storing::No(_) => None,
+        };
+        self.take_off(ask, forwarding, landing, storing, opening);
         let head = seat.head().await?;
         Ok(self.served(ask, forwarding, seat, &head, true))
     }
@@ -208,6 +215,7 @@ impl Cache {
         let status = match head.body {
             HeadBody::Growing => head.object.status,
             HeadBody::Stored => StatusCode::NOT_MODIFIED,
+            HeadBody::Sparse => StatusCode::PARTIAL_CONTENT,
         };
         let story = Story {
             forward: Some(forwarding.why),
@@ -217,8 +225,7 @@ impl Cache {
             collapsed: !leads,
             reason: head.stored.err().map(NotStored::as_str),
         };
-        let refetch = Refetch::of(ask, &head.object, ask.varied(&forwarding.fields));
-        Served::in_flight(seat, head, story, refetch)
+        self.serve_flight(ask, forwarding, seat, head, story)
     }
 
     /// Whether a flight under way can still answer `ask`: no newer purge names what it pulls, and its head
@@ -235,7 +242,7 @@ impl Cache {
                 && head.object.freshness.ttl(self.clock.now()) > 0
                 && !head.object.freshness.always_validate
         });
-        usable && !self.is_purged(ask, flight.sequence, tags)
+        usable && flight.is_joinable() && !self.is_purged(ask, flight.sequence, tags)
     }
 
     fn is_purged(&self, ask: &Ask, sequence: u64, tags: &[u128]) -> bool {
@@ -280,6 +287,7 @@ impl Cache {
         forwarding: &Forwarding,
         landing: Landing,
         storing: Storing,
+        opening: Option<u32>,
     ) {
         let varied = ask.varied(&forwarding.fields);
         let fill = Fill {
@@ -293,6 +301,7 @@ impl Cache {
             soft_purged: forwarding.soft_purged,
             varied,
             storing,
+            opening,
         };
         self.fills.spawn(async move {
             let pilot = landing.pilot();

@@ -4,11 +4,10 @@ use http::{HeaderMap, HeaderName};
 
 use crate::policy::{self, Reuse};
 use crate::semantics::status_fields::Forward;
-use crate::store::{Body, CHUNK_BYTES, Entry, EntryKey, Object, Part, Purged, Tier};
+use crate::store::{Body, Entry, EntryKey, Object, Part, Purged, Tier};
 
 use super::marks::Mark;
-use super::reader::Refetch;
-use super::{Ask, Cache, Served, Story};
+use super::{Ask, Cache};
 
 /// An object and the tier it came from.
 #[derive(Clone)]
@@ -64,6 +63,7 @@ impl Cache {
         match self.judge(ask, located) {
             Lookup::Hit(stored)
                 if !self.body_is_at_hand(&stored.object)
+                    && !self.can_mend(ask, &stored.object)
                     && !Box::pin(self.has_body(&stored.object)).await =>
             {
                 Lookup::Forward(Forwarding {
@@ -82,7 +82,11 @@ impl Cache {
     pub(super) fn just_installed(&self, ask: &Ask) -> Option<Stored> {
         let located = self.locate_in_memory(ask)?;
         match self.judge(ask, located) {
-            Lookup::Hit(stored) if self.body_may_be_there(&stored.object) => Some(stored),
+            Lookup::Hit(stored)
+                if self.body_may_be_there(&stored.object) || self.can_mend(ask, &stored.object) =>
+            {
+                Some(stored)
+            }
             _ => None,
         }
     }
@@ -128,21 +132,9 @@ impl Cache {
             Mark::Uncacheable(reason) => Some(reason),
             Mark::Failing => Some("the origin failed on it a moment ago"),
             Mark::Declined(reason) => Some(reason),
+            // These are remembered of other ids.
+            Mark::NoParts | Mark::Changed => None,
         }
-    }
-
-    /// A stored object as an answer to `ask`, fresh or stale.
-    #[must_use]
-    pub fn serve(&self, ask: &Arc<Ask>, stored: Stored) -> Served {
-        let story = Story::hit(stored.tier);
-        // Only a body of several chunks can have a hole that is worth mending.
-        let large = stored.object.body.length() > CHUNK_BYTES as u64;
-        let refetch = if large {
-            Refetch::of(ask, &stored.object, ask.varied(&stored.fields))
-        } else {
-            None
-        };
-        Served::stored(stored, story, refetch)
     }
 
     fn judge(&self, ask: &Ask, located: Located) -> Lookup {

@@ -15,6 +15,10 @@ pub(super) enum Mark {
     Failing,
     /// This form of it is not worth having, or cannot be made.
     Declined(&'static str),
+    /// The origin gives no parts of it that could be used.
+    NoParts,
+    /// This version is not the origin's any more.
+    Changed,
 }
 
 #[derive(Default)]

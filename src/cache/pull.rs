@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, DATE};
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, DATE, RANGE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use crate::origin;
@@ -16,6 +16,7 @@ use crate::telemetry::FillOutcome;
 use super::flight::{Head, HeadBody, Landing, Pilot, VaryTrait};
 use super::install::Keeping;
 use super::marks::Mark;
+use super::opening::Opened;
 use super::{Ask, Cache, FillError};
 
 /// How long the last bytes of a body wait for the tiers to take it.
@@ -40,7 +41,12 @@ pub(super) struct Fill {
     pub(super) soft_purged: bool,
     pub(super) varied: HeaderMap,
     pub(super) storing: Storing,
+    /// The one block that is asked for, instead of the whole.
+    pub(super) opening: Option<u32>,
 }
+
+/// How a fill ends; the pilot comes back when it has not landed.
+pub(super) type Flown = Result<(FillOutcome, u64), (FillError, Pilot)>;
 
 impl Fill {
     pub(super) async fn run(self, pilot: Pilot, mut landing: Landing) {
@@ -76,32 +82,57 @@ impl Fill {
         metrics.fill(outcome, bytes, took);
     }
 
-    async fn pull(
-        &self,
-        pilot: Pilot,
-        landing: &mut Landing,
-    ) -> Result<(FillOutcome, u64), (FillError, Pilot)> {
+    async fn pull(&self, pilot: Pilot, landing: &mut Landing) -> Flown {
         let Ok(_under_way) = self.cache.under_way.try_acquire() else {
             return Err((FillError::Overloaded, pilot));
         };
-        let validators = match &self.candidate {
+        let pilot = match self.opening {
+            Some(block) => match self.open(block, pilot, landing).await {
+                Opened::Landed(flown) => return flown,
+                Opened::Answered(pilot, response, times) => {
+                    return self.answered(pilot, landing, response, times).await;
+                }
+                Opened::Whole(pilot) => pilot,
+            },
+            None => pilot,
+        };
+        match self.fetch(&pilot, None).await {
+            Ok((response, times)) => self.answered(pilot, landing, response, times).await,
+            Err(error) => Err((error, pilot)),
+        }
+    }
+
+    /// Asks the origin; gives up when nobody waits for the answer.
+    pub(super) async fn fetch(
+        &self,
+        pilot: &Pilot,
+        range: Option<HeaderValue>,
+    ) -> Result<(origin::Response, Times), FillError> {
+        let mut extra = match &self.candidate {
             Some(object) => policy::conditional_fields(&object.headers).into_vec(),
             None => Vec::new(),
         };
-        let request = self.ask.origin_request(&self.varied, validators);
+        extra.extend(range.map(|range| (RANGE, range)));
+        let request = self.ask.origin_request(&self.varied, extra);
         let requested_at = self.cache.clock.now();
-        let fetched = tokio::select! {
-            fetched = self.ask.zone.origin.fetch(request) => fetched,
-            () = pilot.abandoned() => return Err((FillError::Abandoned, pilot)),
-        };
-        let response = match fetched {
-            Ok(response) => response,
-            Err(error) => return Err((error.into(), pilot)),
+        let response = tokio::select! {
+            fetched = self.ask.zone.origin.fetch(request) => fetched?,
+            () = pilot.abandoned() => return Err(FillError::Abandoned),
         };
         let times = Times {
             requested_at,
             received_at: self.cache.clock.now(),
         };
+        Ok((response, times))
+    }
+
+    async fn answered(
+        &self,
+        pilot: Pilot,
+        landing: &mut Landing,
+        response: origin::Response,
+        times: Times,
+    ) -> Flown {
         if response.status == StatusCode::NOT_MODIFIED {
             return match self.validated(&response, &pilot, &times).await {
                 Some(head) => {
@@ -182,7 +213,7 @@ impl Fill {
         }
     }
 
-    fn assess(
+    pub(super) fn assess(
         &self,
         status: StatusCode,
         headers: &HeaderMap,
@@ -205,7 +236,7 @@ impl Fill {
         }
     }
 
-    fn object(
+    pub(super) fn object(
         &self,
         status: StatusCode,
         headers: &HeaderMap,
@@ -239,7 +270,7 @@ impl Fill {
         landing: &mut Landing,
         response: origin::Response,
         times: &Times,
-    ) -> Result<(FillOutcome, u64), (FillError, Pilot)> {
+    ) -> Flown {
         let origin::Response {
             status,
             mut headers,
@@ -255,10 +286,14 @@ impl Fill {
         if keep.is_ok() {
             policy::stored_fields(&zone.policy, &mut headers);
         }
-        let too_large = content_length.is_some_and(|length| {
-            length > zone.policy.max_object_bytes || !self.cache.keeps(length)
+        // What no tier takes whole may still be kept in parts, as they are asked for.
+        let has_parts = status == StatusCode::OK
+            && self.can_have_parts(&headers, content_length)
+            && content_length.is_some_and(|length| length <= zone.policy.max_object_bytes);
+        let is_kept = content_length.is_none_or(|length| {
+            length <= zone.policy.max_object_bytes && self.cache.keeps(length)
         });
-        if keep.is_ok() && too_large {
+        if keep.is_ok() && !is_kept && !has_parts {
             keep = Err(NotStored::TooLarge);
         }
         headers.remove(CONTENT_LENGTH);
@@ -278,7 +313,11 @@ impl Fill {
                 landing.also_as(self.cache.secondary_id(&self.ask, &vary.secondary));
             }
         }
-        let mut keeping = keep.is_ok().then(|| {
+        let sparse = (keep.is_ok() && has_parts).then(|| Arc::clone(&object));
+        if sparse.is_some() {
+            pilot.leave_to_ranges();
+        }
+        let mut keeping = (keep.is_ok() && is_kept).then(|| {
             Keeping::new(
                 Arc::clone(&self.cache),
                 &self.ask,
@@ -294,7 +333,7 @@ impl Fill {
             vary: vary.clone(),
         };
         if content_length == Some(0) {
-            let outcome = self.keep(keeping, vary.as_ref()).await;
+            let outcome = self.keep(keeping, None, vary.as_ref()).await;
             landing.close();
             pilot.publish_head(head);
             pilot.finish();
@@ -305,7 +344,12 @@ impl Fill {
             let piece = match self.next_piece(&pilot, &mut body, content_length).await {
                 Ok(Some(piece)) => piece,
                 Ok(None) => break,
-                Err(error) => return Err((error, pilot)),
+                Err(error) => {
+                    if error.leaves_a_part() {
+                        self.keep(None, sparse, vary.as_ref()).await;
+                    }
+                    return Err((error, pilot));
+                }
             };
             if let Some(kept) = &mut keeping {
                 match kept.add(&piece).await {
@@ -317,7 +361,7 @@ impl Fill {
             if content_length == Some(received) {
                 // Kept before its last bytes go out: who has the whole of it and asks again finds a hit. Only a
                 // disk that is slow does not hold the client up.
-                let mut kept = pin!(self.keep(keeping, vary.as_ref()));
+                let mut kept = pin!(self.keep(keeping, sparse, vary.as_ref()));
                 let outcome = tokio::time::timeout(KEEPING_PATIENCE, kept.as_mut()).await;
                 if outcome.is_ok() {
                     landing.close();
@@ -334,26 +378,40 @@ impl Fill {
             pilot.publish(piece).await;
         }
         let received = pilot.received();
-        let outcome = self.keep(keeping, vary.as_ref()).await;
+        let outcome = self.keep(keeping, None, vary.as_ref()).await;
         landing.close();
         pilot.finish();
         Ok((outcome, received))
     }
 
-    /// Puts what is whole where look-ups find it.
-    async fn keep(&self, keeping: Option<Keeping>, vary: Option<&VaryTrait>) -> FillOutcome {
+    /// Puts what is whole where look-ups find it; else the head of `sparse`, whose missing blocks are then pulled as
+    /// they are needed.
+    async fn keep(
+        &self,
+        keeping: Option<Keeping>,
+        sparse: Option<Arc<Object>>,
+        vary: Option<&VaryTrait>,
+    ) -> FillOutcome {
         let finished = match keeping {
             Some(keeping) => keeping.finish().await,
             None => None,
         };
-        let Some(finished) = finished else {
-            return FillOutcome::NotStored;
+        let outcome = match finished {
+            Some(_) => FillOutcome::Stored,
+            None => FillOutcome::NotStored,
         };
-        let place = vary.map_or(self.id, |vary| {
+        if let Some(object) = finished.or(sparse) {
+            let place = self.place(vary);
+            self.cache.install(&self.ask, place, object, vary).await;
+        }
+        outcome
+    }
+
+    /// Where the answer is kept.
+    pub(super) fn place(&self, vary: Option<&VaryTrait>) -> u128 {
+        vary.map_or(self.id, |vary| {
             self.cache.secondary_id(&self.ask, &vary.secondary)
-        });
-        self.cache.install(&self.ask, place, finished, vary).await;
-        FillOutcome::Stored
+        })
     }
 
     /// The next piece of the body; gives up when nobody reads and too much is missing.
@@ -394,7 +452,7 @@ impl Fill {
 
     /// What the answer varies by, of what the origin could see. Fields that are never forwarded cannot have
     /// made a difference; our own Accept-Encoding is the same for everybody.
-    fn learnt_vary(&self, headers: &HeaderMap) -> Option<VaryTrait> {
+    pub(super) fn learnt_vary(&self, headers: &HeaderMap) -> Option<VaryTrait> {
         let VaryRule::Fields(mut fields) = VaryRule::of(headers, &self.ask.zone.policy.vary) else {
             return None;
         };
@@ -424,6 +482,15 @@ impl FillError {
     fn is_origins_fault(&self) -> bool {
         matches!(self, Self::Origin(_) | Self::Status(_))
     }
+
+    /// Whether what came before it is right, only not all.
+    fn leaves_a_part(&self) -> bool {
+        match self {
+            Self::Abandoned => true,
+            Self::Origin(error) => error.is_cut(),
+            _ => false,
+        }
+    }
 }
 
 /// A copy whose values share one buffer of their own. As they come, values are slices of the connection's
@@ -448,9 +515,10 @@ fn compact(headers: &HeaderMap) -> HeaderMap {
     own
 }
 
-struct Times {
-    requested_at: SystemTime,
-    received_at: SystemTime,
+/// When a request went out and its answer's head was there.
+pub(super) struct Times {
+    pub(super) requested_at: SystemTime,
+    pub(super) received_at: SystemTime,
 }
 
 /// Collects a chunk.

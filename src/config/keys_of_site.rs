@@ -117,11 +117,16 @@ pub(super) const SITE: &[Keys] = &[
                 "[]",
                 "Client fields that are passed on; each becomes part of the key.",
             ),
+            key(
+                "range_requests",
+                word(&["auto", "never"]),
+                "\"auto\"",
+                "Whether parts of large objects are asked for; `never`: only whole ones.",
+            ),
         ],
         later: &[
             "client_cert",
             "follow_redirects",
-            "range_requests",
             "balance",
             "client_headers",
             "health",
@@ -326,6 +331,12 @@ pub(super) const SITE: &[Keys] = &[
                 "A larger body is passed on and not stored.",
             ),
             key(
+                "slice",
+                word(&["auto", "never"]),
+                "\"auto\"",
+                "A range of an object that is not stored pulls the blocks of 512 KiB that it needs, where the origin answers ranges; `never`: the whole object.",
+            ),
+            key(
                 "uncacheable_memory",
                 LIFETIME,
                 "\"10s\"",
@@ -357,7 +368,6 @@ pub(super) const SITE: &[Keys] = &[
             ),
         ],
         later: &[
-            "slice",
             "collapse",
             "deception_guard",
             "no_vary_search",

@@ -6,8 +6,8 @@ use toml::de::DeTable;
 
 use crate::origin::HostHeader;
 use crate::policy::{
-    self, Authorization, BrowserTtl, KeyConfig, Mode, QueryMode, SetCookie, StatusTtl, VaryAction,
-    VaryConfig,
+    self, Authorization, BrowserTtl, KeyConfig, Mode, QueryMode, SetCookie, Slice, StatusTtl,
+    VaryAction, VaryConfig,
 };
 use crate::site::{CacheStatusDetail, Cors, Diagnostics, HeaderRules, HostPattern, Site};
 use crate::variant::{Coding, CompressionConfig, ImageConfig, ImageFormat};
@@ -143,6 +143,11 @@ fn read_cache(section: Section<'_>, host_header: &HostHeader) -> policy::Config 
             ("strip", SetCookie::Strip),
             ("store", SetCookie::Store),
         ],
+    );
+    section.word(
+        "slice",
+        &mut cache.slice,
+        &[("auto", Slice::Auto), ("never", Slice::Never)],
     );
     section.word(
         "authorization",

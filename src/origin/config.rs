@@ -32,6 +32,8 @@ pub struct Config {
     pub keepalive: Keepalive,
     /// Second tries.
     pub retries: Retries,
+    /// Whether parts are asked for.
+    pub range_requests: RangeRequests,
     /// Client fields that are passed on (each also belongs to the key).
     pub forward_headers: Vec<HeaderName>,
     /// Fixed fields set on every request.
@@ -66,11 +68,21 @@ impl Config {
                 count: 1,
                 on: vec![RetryOn::Connect, RetryOn::Reset],
             },
+            range_requests: RangeRequests::Auto,
             forward_headers: Vec::new(),
             set_headers: Vec::new(),
             remove_headers: Vec::new(),
         }
     }
+}
+
+/// Whether the origin is asked for parts of its objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RangeRequests {
+    /// Where a part is enough, and as long as it answers with one.
+    Auto,
+    /// Only for whole objects.
+    Never,
 }
 
 /// Where the bytes come from.

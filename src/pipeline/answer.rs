@@ -9,7 +9,7 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, Method, Response, StatusCode, Version};
 
-use crate::cache::{Ask, Cache, Lookup, Served, Story};
+use crate::cache::{Ask, Cache, Lookup, Served, Stored, Story};
 use crate::clock::SharedClock;
 use crate::policy::{self, Authorization, KeyParts, Mode};
 use crate::semantics::host::Host;
@@ -188,14 +188,23 @@ impl Pipeline {
             return Ok(Box::pin(self.cache.bypass(ask, why)).await?);
         }
         match self.cache.lookup(ask).await {
-            Lookup::Hit(stored) => Ok(self.cache.serve(ask, stored)),
+            Lookup::Hit(stored) => self.at_hand(ask, stored).await,
             Lookup::HitAndRefresh(stored, again) => {
                 self.cache.refresh(ask, &again);
-                Ok(self.cache.serve(ask, stored))
+                self.at_hand(ask, stored).await
             }
             // Boxed: its state is large, and a hit would carry the room for it about.
             Lookup::Forward(forwarding) => Ok(Box::pin(self.cache.fill(ask, forwarding)).await?),
         }
+    }
+
+    /// A stored object, with its first bytes at hand.
+    async fn at_hand(&self, ask: &Arc<Ask>, stored: Stored) -> Result<Served, Refusal> {
+        let served = self.cache.serve(ask, stored);
+        if served.is_at_hand() {
+            return Ok(served);
+        }
+        Ok(Box::pin(self.cache.ready(ask, served)).await?)
     }
 
     pub(super) fn ask(

@@ -41,6 +41,8 @@ pub struct Config {
     pub heuristic: bool,
     /// A larger body is passed on and not stored.
     pub max_object_bytes: u64,
+    /// What a range of an object that is not stored pulls.
+    pub slice: Slice,
     /// How long an answer that could not be stored is remembered, so that nobody waits for it.
     pub uncacheable_memory: Duration,
     /// Stored variants by `Vary` for one URL; the oldest is dropped beyond.
@@ -77,6 +79,7 @@ impl Default for Config {
             authorization: Authorization::Bypass,
             heuristic: true,
             max_object_bytes: 10 << 30,
+            slice: Slice::Auto,
             uncacheable_memory: Duration::from_secs(10),
             max_variants: 16,
             tags: vec![
@@ -109,6 +112,15 @@ pub enum BrowserTtl {
     Respect,
     /// `max-age` of this length.
     Fixed(Duration),
+}
+
+/// What a range of an object that is not stored pulls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Slice {
+    /// The blocks that it needs, if the origin gives parts.
+    Auto,
+    /// The whole object.
+    Never,
 }
 
 /// What a `Set-Cookie` in the response does.

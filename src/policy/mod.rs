@@ -17,7 +17,7 @@ mod vary;
 
 pub use self::client::client_fields;
 pub use self::config::{
-    Authorization, BrowserTtl, Config, KeyConfig, Mode, QueryMode, QueryPolicy, SetCookie,
+    Authorization, BrowserTtl, Config, KeyConfig, Mode, QueryMode, QueryPolicy, SetCookie, Slice,
     StatusTtl, VaryAction, VaryConfig,
 };
 pub use self::freshness::Freshness;
@@ -26,6 +26,7 @@ pub use self::reuse::{Reuse, is_only_if_cached, may_serve_on_error, reuse};
 pub use self::storable::{Exchange, NotStored, Storability, assess, stored_fields};
 pub use self::tags::tags;
 pub use self::validate::{
-    Precondition, conditional_fields, evaluate, range_applies, update_stored,
+    Precondition, conditional_fields, evaluate, is_part_of, range_applies, strong_validator,
+    update_stored,
 };
 pub use self::vary::{VaryRule, secondary_key};
