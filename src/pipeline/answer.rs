@@ -160,7 +160,7 @@ impl Pipeline {
             });
         }
         let (ask, wish) = self.ask(admitted, client, parts.headers)?;
-        let source = self.source(&ask).await?;
+        let source = self.source(&ask, &parts.method).await?;
         let formed = form::choose(&self.cache, &ask, wish, source).await;
         let story = formed.served.story;
         let now = self.clock.now();
@@ -183,15 +183,15 @@ impl Pipeline {
     }
 
     /// The object that the request is about, as it is stored or pulled.
-    async fn source(&self, ask: &Arc<Ask>) -> Result<Served, Refusal> {
+    async fn source(&self, ask: &Arc<Ask>, method: &Method) -> Result<Served, Refusal> {
         if let Some(why) = bypasses(ask) {
             return Ok(Box::pin(self.cache.bypass(ask, why)).await?);
         }
         match self.cache.lookup(ask).await {
-            Lookup::Hit(stored) => self.at_hand(ask, stored).await,
+            Lookup::Hit(stored) => self.at_hand(ask, method, stored).await,
             Lookup::HitAndRefresh(stored, again) => {
                 self.cache.refresh(ask, &again);
-                self.at_hand(ask, stored).await
+                self.at_hand(ask, method, stored).await
             }
             // Boxed: its state is large, and a hit would carry the room for it about.
             Lookup::Forward(forwarding) => Ok(Box::pin(self.cache.fill(ask, forwarding)).await?),
@@ -199,9 +199,14 @@ impl Pipeline {
     }
 
     /// A stored object, with its first bytes at hand.
-    async fn at_hand(&self, ask: &Arc<Ask>, stored: Stored) -> Result<Served, Refusal> {
+    async fn at_hand(
+        &self,
+        ask: &Arc<Ask>,
+        method: &Method,
+        stored: Stored,
+    ) -> Result<Served, Refusal> {
         let served = self.cache.serve(ask, stored);
-        if served.is_at_hand() {
+        if served.is_at_hand() || method == Method::HEAD {
             return Ok(served);
         }
         Ok(Box::pin(self.cache.ready(ask, served)).await?)

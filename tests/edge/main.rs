@@ -15,6 +15,7 @@ mod conditional;
 mod crash;
 mod freshness;
 mod image;
+mod large;
 mod limits;
 mod operate;
 mod origin_fault;
