@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::origin::{self, Upload};
 use crate::policy::{self, KeyText};
-use crate::semantics::{hop_by_hop, interim::Interim};
+use crate::semantics::{hop_by_hop, interim::Interim, reference::Base};
 use crate::store::Store;
 
 use super::Zone;
@@ -74,6 +74,16 @@ impl Ask {
             }
         }
         varied
+    }
+
+    /// The URL of the request, for references in answers to be read against.
+    pub(super) fn target(&self) -> Base<'_> {
+        Base {
+            scheme: if self.secure { "https" } else { "http" },
+            host: self.authority.as_deref(),
+            path: &self.path,
+            query: self.query.as_deref(),
+        }
     }
 
     /// Whether the origin sees all of the client's end-to-end fields.

@@ -215,8 +215,10 @@ impl Served {
             story: self.story,
             handed_on: false,
             from,
-            refetch: self.refetch.clone(),
+            source: self.source.clone(),
             head: self.head,
+            missing: None,
+            first: None,
         })
     }
 }

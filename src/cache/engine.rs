@@ -8,6 +8,7 @@ use crate::store::{MemoryConfig, Store};
 use crate::variant::{CompressionWorkers, ImagePool, ImageWorkers};
 
 use super::FillConfig;
+use super::blocks::Blocks;
 use super::flight::Flights;
 use super::marks::{Made, Marks};
 
@@ -22,7 +23,8 @@ pub struct Cache {
     pub(super) config: FillConfig,
     memory_object_max: u64,
     pub(super) flights: Arc<Flights>,
-    pub(super) marks: Marks,
+    pub(super) blocks: Arc<Blocks>,
+    pub(super) marks: Arc<Marks>,
     pub(super) made: Made,
     pub(super) under_way: Arc<Semaphore>,
     /// Steps of compression at one time; each is a few milliseconds of one core.
@@ -43,7 +45,9 @@ impl Cache {
         memory: &MemoryConfig,
         workers: CompressionWorkers,
     ) -> Arc<Self> {
+        let marks = Arc::<Marks>::default();
         Arc::new(Self {
+            blocks: Blocks::new(&store, &clock, &fills, &marks),
             store,
             clock,
             fills,
@@ -52,7 +56,7 @@ impl Cache {
             config,
             memory_object_max: memory.max_object_bytes,
             flights: Arc::default(),
-            marks: Marks::default(),
+            marks,
             made: Made::default(),
             under_way: Arc::new(Semaphore::new(config.in_flight.min(Semaphore::MAX_PERMITS))),
             encoding: Arc::new(Semaphore::new(workers.threads.max(1))),

@@ -25,6 +25,9 @@ pub enum FillError {
     /// A part of a stored object is gone and could not be fetched again.
     #[error("a part of the stored object is missing and could not be fetched again")]
     Hole,
+    /// The origin has another version by now: parts of the two are never put together.
+    #[error("the object changed at the origin while it was read")]
+    Changed,
     /// The reader was so slow that the fill went on without it.
     #[error("the reader fell behind the fill")]
     FellBehind,
@@ -43,7 +46,7 @@ impl FillError {
         match self {
             Self::Origin(error) => error.status(),
             Self::Status(status) => *status,
-            Self::Unasked(_) | Self::Hole | Self::FellBehind | Self::Abandoned => {
+            Self::Unasked(_) | Self::Hole | Self::Changed | Self::FellBehind | Self::Abandoned => {
                 StatusCode::BAD_GATEWAY
             }
             Self::TooManyWaiters | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
@@ -60,7 +63,9 @@ impl FillError {
             Self::Status(_) => "destination_unavailable",
             Self::Unasked(_) => "http_protocol_error",
             Self::TooManyWaiters | Self::Overloaded => "connection_limit_reached",
-            Self::Hole | Self::Abandoned | Self::FellBehind => "http_response_incomplete",
+            Self::Hole | Self::Changed | Self::Abandoned | Self::FellBehind => {
+                "http_response_incomplete"
+            }
             Self::Encoding(_) => "proxy_internal_error",
         }
     }
@@ -74,6 +79,7 @@ impl FillError {
             | Self::TooManyWaiters
             | Self::Overloaded
             | Self::Hole
+            | Self::Changed
             | Self::FellBehind
             | Self::Abandoned
             | Self::Encoding(_) => None,
@@ -90,6 +96,7 @@ impl FillError {
             Self::TooManyWaiters => "waiters",
             Self::Overloaded => "overloaded",
             Self::Hole => "hole",
+            Self::Changed => "changed",
             Self::FellBehind => "fell-behind",
             Self::Abandoned => "abandoned",
             Self::Encoding(_) => "encoding",

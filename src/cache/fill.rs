@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use http::{HeaderName, Method, StatusCode};
+use parking_lot::Mutex;
 
 use crate::origin::Upload;
 use crate::policy::{self, NotStored};
@@ -11,7 +12,6 @@ use super::ask::is_read;
 use super::flight::{Boarding, Flight, Head, HeadBody, Landing, Seat};
 use super::marks::Mark;
 use super::pull::{Errand, Fill, Storing};
-use super::reader::Refetch;
 use super::{Ask, Because, Cache, FillError, Forwarding, Served, Story};
 
 /// How often a request moves on to another flight (a `Vary` learnt in flight, a purge) before it goes alone.
@@ -29,7 +29,7 @@ impl Cache {
         forwarding: Forwarding,
     ) -> Result<Served, FillError> {
         if let Some(answer) = self.while_failing(ask, &forwarding) {
-            return answer;
+            return self.with_first_block(answer?).await;
         }
         let filled = if policy::forbids_storing(&ask.zone.policy, &ask.headers) {
             let storing = Storing::No(NotStored::NoStore);
@@ -42,8 +42,11 @@ impl Cache {
                 .await
         };
         match filled {
-            Ok(served) => Ok(served),
-            Err(error) => self.stale_on_error(ask, &forwarding, &error).ok_or(error),
+            Ok(served) => self.with_first_block(served).await,
+            Err(error) => match self.stale_on_error(ask, &forwarding, &error) {
+                Some(stale) => self.with_first_block(stale).await.map_err(|_| error),
+                None => Err(error),
+            },
         }
     }
 
@@ -74,7 +77,7 @@ impl Cache {
         } else {
             Storing::No(NotStored::Authorization)
         };
-        let errand = Errand::HandOn(method, upload);
+        let errand = Errand::HandOn(method, Mutex::new(upload));
         self.fill_alone(ask, &forwarding, errand, storing).await
     }
 
@@ -90,7 +93,7 @@ impl Cache {
         if let Some(answer) = self.while_failing(ask, &forwarding) {
             return answer;
         }
-        let errand = Errand::HandOn(Method::HEAD, Upload::None);
+        let errand = Errand::HandOn(Method::HEAD, Mutex::default());
         match self
             .fill_alone(ask, &forwarding, errand, Storing::Yes)
             .await
@@ -116,7 +119,9 @@ impl Cache {
             || None,
         );
         if let Boarding::Leads(seat, landing) = boarding {
-            self.take_off(ask, forwarding, landing, Errand::Object, Storing::Yes);
+            let opening = self.opening_behind(ask, forwarding);
+            let errand = Errand::Object;
+            self.take_off(ask, forwarding, landing, errand, Storing::Yes, opening);
             // The seat keeps the fill wanted until it has landed.
             self.fills.spawn(async move {
                 let mut position = 0;
@@ -173,8 +178,7 @@ impl Cache {
             reason: Some(reason),
             ..Story::hit(candidate.tier)
         };
-        let refetch = Refetch::of(ask, &candidate.object, ask.varied(&forwarding.fields));
-        Some(Served::stored(candidate.clone(), story, refetch))
+        Some(self.serve_stored(ask, candidate.clone(), story))
     }
 
     async fn fill_together(
@@ -209,7 +213,9 @@ impl Cache {
                     Boarding::Full => return Err(FillError::TooManyWaiters),
                     Boarding::Follows(seat) => (seat, false),
                     Boarding::Leads(seat, landing) => {
-                        self.take_off(ask, &round, landing, Errand::Object, Storing::Yes);
+                        let opening = self.opening(ask, &round);
+                        let errand = Errand::Object;
+                        self.take_off(ask, &round, landing, errand, Storing::Yes, opening);
                         (seat, true)
                     }
                 };
@@ -248,7 +254,11 @@ impl Cache {
             .flights
             .alone(sequence)
             .ok_or(FillError::TooManyWaiters)?;
-        self.take_off(ask, forwarding, landing, errand, storing);
+        let opening = match (&errand, storing) {
+            (Errand::Object | Errand::Alone, Storing::Yes) => self.opening(ask, forwarding),
+            (Errand::HandOn(..), _) | (_, Storing::No(_)) => None,
+        };
+        self.take_off(ask, forwarding, landing, errand, storing, opening);
         let head = seat.head().await?;
         Ok(self.served(ask, forwarding, seat, &head, true))
     }
@@ -264,6 +274,7 @@ impl Cache {
         let status = match head.body {
             HeadBody::Growing | HeadBody::HandedOn => head.object.status,
             HeadBody::Stored => StatusCode::NOT_MODIFIED,
+            HeadBody::Sparse => StatusCode::PARTIAL_CONTENT,
         };
         let story = Story {
             forward: Some(forwarding.why),
@@ -274,8 +285,7 @@ impl Cache {
             because: forwarding.because.detail(),
             reason: head.stored.err().map(NotStored::as_str),
         };
-        let refetch = Refetch::of(ask, &head.object, ask.varied(&forwarding.fields));
-        Served::in_flight(seat, head, story, refetch)
+        self.serve_flight(ask, forwarding, seat, head, story)
     }
 
     /// Whether a flight under way can still answer `ask`: no newer purge names what it pulls, and its head
@@ -292,7 +302,7 @@ impl Cache {
                 && head.object.freshness.ttl(self.clock.now()) > 0
                 && !head.object.freshness.always_validate
         });
-        usable && !self.is_purged(ask, flight.sequence, tags)
+        usable && flight.is_joinable() && !self.is_purged(ask, flight.sequence, tags)
     }
 
     fn is_purged(&self, ask: &Ask, sequence: u64, tags: &[u128]) -> bool {
@@ -342,6 +352,7 @@ impl Cache {
         landing: Landing,
         errand: Errand,
         storing: Storing,
+        opening: Option<u32>,
     ) {
         let varied = ask.varied(&forwarding.fields);
         let fill = Fill {
@@ -357,6 +368,7 @@ impl Cache {
             started: self.clock.uptime(),
             errand,
             storing,
+            opening,
         };
         self.fills.spawn(async move {
             let pilot = landing.pilot();

@@ -1,5 +1,6 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -14,6 +15,12 @@ use super::{FillError, Stored};
 
 /// What a flight holds for its readers: eight chunks.
 const WINDOW_BYTES: usize = 8 * crate::store::CHUNK_BYTES;
+
+/// What all flights hold together before each has to do with less.
+const WINDOWS_BYTES: usize = 32 * WINDOW_BYTES;
+
+/// What a flight may always hold.
+const WINDOW_BYTES_MIN: usize = 128 << 10;
 
 /// How long a fill whose bytes are in no tier waits for its slowest reader before it goes on without it.
 const STALL: Duration = Duration::from_secs(10);
@@ -55,6 +62,8 @@ pub(super) enum HeadBody {
     Stored,
     /// The flight itself, for one reader: the origin has looked at that client's conditions and range.
     HandedOn,
+    /// The tiers, block by block: the origin gives parts, and only a part was asked for.
+    Sparse,
 }
 
 /// A `Vary` learnt from an answer.
@@ -85,8 +94,11 @@ struct State {
     received: u64,
     /// Everything before this offset is in a tier.
     kept_to: u64,
+    /// Readers that are behind can pull what they need by themselves.
+    by_ranges: bool,
     readers: HashMap<u64, Slot>,
     next_reader: u64,
+    windows: Windows,
 }
 
 #[derive(Default)]
@@ -104,34 +116,81 @@ impl State {
             .collect()
     }
 
-    /// Lets go of what nobody can miss. Says whether the window is small enough to go on.
-    fn trim(&mut self) -> bool {
-        while self.held_bytes > WINDOW_BYTES {
+    /// Lets go of what nobody can miss until no more than `window` bytes are left. Says whether that went.
+    fn trim(&mut self, window: usize) -> bool {
+        while self.held_bytes > window {
             let Some((start, piece)) = self.pieces.front() else {
                 break;
             };
             let end = start + piece.len() as u64;
-            let kept = end <= self.kept_to;
-            if !kept
-                && self
-                    .readers
-                    .values()
-                    .any(|slot| !slot.cut && slot.position < end)
-            {
+            if end > self.kept_to && self.is_missed(end) {
                 return false;
             }
-            self.held_bytes -= piece.len();
-            self.pieces.pop_front();
+            self.drop_first();
         }
         true
+    }
+
+    /// Whether what ends at `end` is in no tier and its readers would miss it. Where they can do without, the fill goes
+    /// at the pace of the fastest: it would otherwise pull what nobody reads.
+    fn is_missed(&self, end: u64) -> bool {
+        let mut readers = self.readers.values().filter(|slot| !slot.cut);
+        if self.by_ranges {
+            !self.readers.is_empty() && readers.all(|slot| slot.position < end)
+        } else {
+            readers.any(|slot| slot.position < end)
+        }
+    }
+
+    fn drop_first(&mut self) {
+        if let Some((_, piece)) = self.pieces.pop_front() {
+            self.held_bytes -= piece.len();
+            self.windows.0.fetch_sub(piece.len(), Ordering::Relaxed);
+        }
+    }
+
+    fn push(&mut self, bytes: Bytes) {
+        self.held_bytes += bytes.len();
+        self.windows.0.fetch_add(bytes.len(), Ordering::Relaxed);
+        let start = self.received;
+        self.received += bytes.len() as u64;
+        self.pieces.push_back((start, bytes));
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        let state = self.state.get_mut();
+        state
+            .windows
+            .0
+            .fetch_sub(state.held_bytes, Ordering::Relaxed);
+    }
+}
+
+/// What all flights hold together.
+#[derive(Clone, Default)]
+struct Windows(Arc<AtomicUsize>);
+
+impl Windows {
+    /// What one flight may hold now, in bytes.
+    fn each(&self) -> usize {
+        if self.0.load(Ordering::Relaxed) > WINDOWS_BYTES {
+            WINDOW_BYTES_MIN
+        } else {
+            WINDOW_BYTES
+        }
     }
 }
 
 impl Flight {
-    pub(super) fn new(sequence: u64) -> Arc<Self> {
+    fn new(sequence: u64, windows: &Windows) -> Arc<Self> {
         Arc::new(Self {
             sequence,
-            state: Mutex::new(State::default()),
+            state: Mutex::new(State {
+                windows: windows.clone(),
+                ..State::default()
+            }),
             moved: Notify::new(),
         })
     }
@@ -149,6 +208,21 @@ impl Flight {
             flight: Arc::clone(self),
             number,
         })
+    }
+
+    /// Bytes that have come so far.
+    pub(super) fn received(&self) -> u64 {
+        self.state.lock().received
+    }
+
+    /// Whether a reader that begins now can have all of it.
+    pub(super) fn is_joinable(&self) -> bool {
+        let state = self.state.lock();
+        let held_from = state
+            .pieces
+            .front()
+            .map_or(state.received, |(start, _)| *start);
+        held_from <= state.kept_to || state.by_ranges
     }
 
     /// The head, if it is there.
@@ -261,19 +335,27 @@ impl Pilot {
             return;
         }
         self.update(|state| {
-            let start = state.received;
-            state.received += bytes.len() as u64;
-            state.held_bytes += bytes.len();
-            state.pieces.push_back((start, bytes));
+            state.push(bytes);
         });
-        while !self.flight.state.lock().trim() {
+        while !self.trim() {
             if tokio::time::timeout(STALL, self.flight.moved.notified())
                 .await
                 .is_err()
             {
-                self.cut_the_slowest();
+                self.give_way();
             }
         }
+    }
+
+    fn trim(&self) -> bool {
+        let mut state = self.flight.state.lock();
+        let window = state.windows.each();
+        state.trim(window)
+    }
+
+    /// Says that readers can pull what the flight has let go of.
+    pub(super) fn leave_to_ranges(&self) {
+        self.flight.state.lock().by_ranges = true;
     }
 
     /// Says that everything before `offset` is in a tier.
@@ -306,8 +388,13 @@ impl Pilot {
         self.flight.readers() == 0
     }
 
-    fn cut_the_slowest(&self) {
+    /// Goes on without those who stood still for too long.
+    fn give_way(&self) {
         self.update(|state| {
+            if state.by_ranges {
+                state.drop_first();
+                return;
+            }
             let Some(end) = state
                 .pieces
                 .front()
@@ -334,6 +421,8 @@ impl Pilot {
                 state.head = Some(Err(end.clone().err().unwrap_or(FillError::Abandoned)));
             }
             state.end = Some(end);
+            let window = state.windows.each();
+            state.trim(window);
         });
     }
 
@@ -357,6 +446,7 @@ impl Drop for Pilot {
 #[derive(Default)]
 pub(super) struct Flights {
     running: Mutex<HashMap<u128, Arc<Flight>>>,
+    windows: Windows,
 }
 
 /// What became of asking for a flight.
@@ -391,7 +481,7 @@ impl Flights {
         if let Some(stored) = landed() {
             return Boarding::Landed(stored);
         }
-        let flight = Flight::new(sequence);
+        let flight = Flight::new(sequence, &self.windows);
         let Some(seat) = flight.board(most) else {
             return Boarding::Full;
         };
@@ -406,7 +496,7 @@ impl Flights {
 
     /// Starts a flight that nobody can join.
     pub(super) fn alone(self: &Arc<Self>, sequence: u64) -> Option<(Seat, Landing)> {
-        let flight = Flight::new(sequence);
+        let flight = Flight::new(sequence, &self.windows);
         let seat = flight.board(1)?;
         let landing = Landing {
             flights: Arc::clone(self),

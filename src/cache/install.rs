@@ -92,6 +92,18 @@ impl Cache {
     }
 }
 
+impl Cache {
+    /// Where a block goes that was pulled by itself. Without a disk it goes into memory although its object is too
+    /// large for that: a client that reads on in small ranges would otherwise pull it again with each.
+    pub(super) fn block_placement(&self, body_bytes: u64) -> Placement {
+        if self.store.has_disk() {
+            self.placement(body_bytes)
+        } else {
+            Placement::MemoryAndDisk
+        }
+    }
+}
+
 /// An older fetch never replaces a newer one.
 fn is_newer(present: &Object, coming: &Object) -> bool {
     let rank = |object: &Object| (object.checked_seq, object.fetch_started);

@@ -2,7 +2,7 @@ use http::Method;
 
 use crate::origin;
 use crate::policy::{self, Invalidation};
-use crate::semantics::reference::{Base, Resolved};
+use crate::semantics::reference::Resolved;
 use crate::store::{Purge, PurgeItem, Slot};
 
 use super::{Ask, Cache};
@@ -15,12 +15,7 @@ impl Cache {
         method: &Method,
         response: &origin::Response,
     ) {
-        let target = Base {
-            scheme: if ask.secure { "https" } else { "http" },
-            host: ask.authority.as_deref(),
-            path: &ask.path,
-            query: ask.query.as_deref(),
-        };
+        let target = ask.target();
         let (status, fields) = (response.status, &response.headers);
         let named = policy::invalidations(&ask.zone.policy, method, &target, status, fields);
         let slots = named.into_iter().map(|named| match named {

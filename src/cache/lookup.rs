@@ -4,11 +4,10 @@ use http::{HeaderMap, HeaderName};
 
 use crate::policy::{self, Reuse, Unusable};
 use crate::semantics::status_fields::Forward;
-use crate::store::{Body, CHUNK_BYTES, Entry, EntryKey, Object, Part, Purged, Tier};
+use crate::store::{Body, Entry, EntryKey, Object, Part, Purged, Tier};
 
 use super::marks::Mark;
-use super::reader::Refetch;
-use super::{Ask, Cache, FillError, Served, Story};
+use super::{Ask, Cache, FillError};
 
 /// An object and the tier it came from.
 #[derive(Clone)]
@@ -119,6 +118,7 @@ impl Cache {
         match self.judge(ask, located) {
             Lookup::Hit(stored)
                 if !self.body_is_at_hand(&stored.object)
+                    && !self.can_mend(ask, &stored.object)
                     && !Box::pin(self.has_body(&stored.object)).await =>
             {
                 Lookup::Forward(Forwarding {
@@ -138,7 +138,11 @@ impl Cache {
     pub(super) fn just_installed(&self, ask: &Ask) -> Option<Stored> {
         let located = self.locate_in_memory(ask)?;
         match self.judge(ask, located) {
-            Lookup::Hit(stored) if self.body_may_be_there(&stored.object) => Some(stored),
+            Lookup::Hit(stored)
+                if self.body_may_be_there(&stored.object) || self.can_mend(ask, &stored.object) =>
+            {
+                Some(stored)
+            }
             _ => None,
         }
     }
@@ -184,22 +188,9 @@ impl Cache {
         match self.marks.of(forwarding.id, self.clock.uptime())? {
             Mark::Uncacheable(reason) => Some(Remembered::Uncacheable(reason)),
             Mark::Failing(error) => Some(Remembered::Failing(error)),
-            Mark::Declined(_) => None,
+            // The others are remembered of other ids.
+            Mark::Declined(_) | Mark::NoParts | Mark::Changed => None,
         }
-    }
-
-    /// A stored object as an answer to `ask`, fresh or stale.
-    #[must_use]
-    pub fn serve(&self, ask: &Arc<Ask>, stored: Stored) -> Served {
-        let story = Story::hit(stored.tier);
-        // Only a body of several chunks can have a hole that is worth mending.
-        let large = stored.object.body.length() > CHUNK_BYTES as u64;
-        let refetch = if large {
-            Refetch::of(ask, &stored.object, ask.varied(&stored.fields))
-        } else {
-            None
-        };
-        Served::stored(stored, story, refetch)
     }
 
     fn judge(&self, ask: &Ask, located: Located) -> Lookup {

@@ -17,6 +17,10 @@ pub(super) enum Mark {
     Failing(FillError),
     /// This form of it is not worth having, or cannot be made.
     Declined(&'static str),
+    /// The origin gives no parts of it that could be used.
+    NoParts,
+    /// This version is not the origin's any more.
+    Changed,
 }
 
 #[derive(Default)]
@@ -112,6 +116,8 @@ mod tests {
         match marks.of(id, Duration::from_secs(uptime_seconds))? {
             Mark::Uncacheable(reason) | Mark::Declined(reason) => Some(reason),
             Mark::Failing(error) => Some(error.kind()),
+            Mark::NoParts => Some("no-parts"),
+            Mark::Changed => Some("changed"),
         }
     }
 

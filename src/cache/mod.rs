@@ -3,6 +3,7 @@
 //! `derive` makes another form of it.
 
 mod ask;
+mod blocks;
 mod config;
 mod derive;
 mod engine;
@@ -13,10 +14,12 @@ mod install;
 mod invalidate;
 mod lookup;
 mod marks;
+mod opening;
 mod pull;
 mod purge;
 mod reader;
 mod served;
+mod sparse;
 mod zone;
 
 pub use self::ask::Ask;

@@ -4,11 +4,12 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, DATE};
+use http::header::{CONTENT_LENGTH, DATE, RANGE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use parking_lot::Mutex;
 
 use crate::origin::{self, Upload};
-use crate::policy::{self, Exchange, Freshness, NotStored, Storability, VaryRule};
+use crate::policy::{self, ByHead, Exchange, Freshness, NotStored, Storability, VaryRule};
 use crate::semantics::date;
 use crate::store::{Body, CHUNK_BYTES, Dressed, Object};
 use crate::telemetry::FillOutcome;
@@ -17,6 +18,7 @@ use super::ask::{Conditions, is_read};
 use super::flight::{Head, HeadBody, Landing, Pilot, VaryTrait};
 use super::install::Keeping;
 use super::marks::Mark;
+use super::opening::Opened;
 use super::{Ask, Cache, FillError};
 
 /// How long the last bytes of a body wait for the tiers to take it.
@@ -39,7 +41,7 @@ pub(super) enum Errand {
     /// The object, for one client: answers for its key are each client's own.
     Alone,
     /// What the client asked for, in its own words: a HEAD, an unsafe method with its body, or past the store.
-    HandOn(Method, Upload),
+    HandOn(Method, Mutex<Upload>),
 }
 
 impl Errand {
@@ -68,10 +70,15 @@ pub(super) struct Fill {
     pub(super) started: Duration,
     pub(super) errand: Errand,
     pub(super) storing: Storing,
+    /// The one block that is asked for, instead of the whole.
+    pub(super) opening: Option<u32>,
 }
 
+/// How a fill ends; the pilot comes back when it has not landed.
+pub(super) type Flown = Result<(FillOutcome, u64), (FillError, Pilot)>;
+
 impl Fill {
-    pub(super) async fn run(mut self, pilot: Pilot, mut landing: Landing) {
+    pub(super) async fn run(self, pilot: Pilot, mut landing: Landing) {
         let metrics = Arc::clone(&self.ask.zone.metrics);
         let started = self.started;
         let _in_flight = metrics.fill_in_flight();
@@ -104,33 +111,57 @@ impl Fill {
         metrics.fill(outcome, bytes, took);
     }
 
-    async fn pull(
-        &mut self,
-        pilot: Pilot,
-        landing: &mut Landing,
-    ) -> Result<(FillOutcome, u64), (FillError, Pilot)> {
+    async fn pull(&self, pilot: Pilot, landing: &mut Landing) -> Flown {
         let Ok(_under_way) = self.cache.under_way.try_acquire() else {
             return Err((FillError::Overloaded, pilot));
         };
-        let (conditions, handed_on) = self.conditions();
+        let pilot = match self.opening {
+            Some(block) => match self.open(block, pilot, landing).await {
+                Opened::Landed(flown) => return flown,
+                Opened::Answered(pilot, response, times) => {
+                    return self.answered(pilot, landing, response, times).await;
+                }
+                Opened::Whole(pilot) => pilot,
+            },
+            None => pilot,
+        };
+        match self.fetch(&pilot, None).await {
+            Ok((response, times)) => self.answered(pilot, landing, response, times).await,
+            Err(error) => Err((error, pilot)),
+        }
+    }
+
+    /// Asks the origin; gives up when nobody waits for the answer.
+    pub(super) async fn fetch(
+        &self,
+        pilot: &Pilot,
+        range: Option<HeaderValue>,
+    ) -> Result<(origin::Response, Times), FillError> {
+        let conditions = self.conditions(range);
         let method = self.errand.method().clone();
         let mut request = self.ask.message(method, &self.varied, conditions);
-        if let Errand::HandOn(_, upload) = &mut self.errand {
-            request.body = std::mem::take(upload);
+        if let Errand::HandOn(_, upload) = &self.errand {
+            request.body = std::mem::take(&mut *upload.lock());
         }
         let requested_at = self.cache.clock.now();
-        let fetched = tokio::select! {
-            fetched = self.ask.zone.origin.fetch(request) => fetched,
-            () = pilot.abandoned() => return Err((FillError::Abandoned, pilot)),
-        };
-        let response = match fetched {
-            Ok(response) => response,
-            Err(error) => return Err((error.into(), pilot)),
+        let response = tokio::select! {
+            fetched = self.ask.zone.origin.fetch(request) => fetched?,
+            () = pilot.abandoned() => return Err(FillError::Abandoned),
         };
         let times = Times {
             requested_at,
             received_at: self.cache.clock.now(),
         };
+        Ok((response, times))
+    }
+
+    async fn answered(
+        &self,
+        pilot: Pilot,
+        landing: &mut Landing,
+        response: origin::Response,
+        times: Times,
+    ) -> Flown {
         if !is_read(self.errand.method()) {
             self.cache
                 .invalidate_after(&self.ask, self.errand.method(), &response)
@@ -140,7 +171,11 @@ impl Fill {
         if self.is_worse_than_stale(response.status, times.received_at) {
             return Err((FillError::Status(response.status), pilot));
         }
-        if handed_on {
+        if self.errand.method() == Method::HEAD {
+            self.freshen_by_head(&response, &times, pilot.sequence())
+                .await;
+        }
+        if self.hands_on() || self.errand.method() == Method::HEAD {
             return self.stream(pilot, landing, response, &times).await;
         }
         if response.status == StatusCode::NOT_MODIFIED {
@@ -161,23 +196,29 @@ impl Fill {
         self.stream(pilot, landing, response, &times).await
     }
 
-    /// The conditions of the request, and whether they are the client's own.
-    fn conditions(&self) -> (Conditions, bool) {
-        let ours = |object: &Arc<Object>| policy::conditional_fields(&object.headers).into_vec();
+    /// Whether the client's own conditions and range go to the origin: what is one client's own anyway is better
+    /// not sent at all when that client has it.
+    fn hands_on(&self) -> bool {
         match (&self.errand, &self.candidate) {
-            (Errand::Object | Errand::Alone, Some(object)) => {
-                (Conditions::Ours(ours(object)), false)
-            }
-            (Errand::Object, None) => (Conditions::Ours(Vec::new()), false),
-            (Errand::HandOn(method, _), _) if !is_read(method) => (Conditions::Theirs, true),
-            // What is one client's own anyway is better not sent at all when that client has it.
-            (Errand::Alone, None) | (Errand::HandOn(..), _) if self.ask.is_transparent() => {
-                (Conditions::Theirs, true)
-            }
-            (Errand::Alone, None) | (Errand::HandOn(..), _) => {
-                (Conditions::Ours(Vec::new()), false)
-            }
+            (Errand::Object, _) | (Errand::Alone, Some(_)) => false,
+            (Errand::HandOn(method, _), _) if !is_read(method) => true,
+            (Errand::Alone, None) | (Errand::HandOn(..), _) => self.ask.is_transparent(),
         }
+    }
+
+    /// The conditions of the request; `range` is what the node itself wants a part of.
+    fn conditions(&self, range: Option<HeaderValue>) -> Conditions {
+        if self.hands_on() && range.is_none() {
+            return Conditions::Theirs;
+        }
+        let mut ours = match (&self.errand, &self.candidate) {
+            (Errand::Object | Errand::Alone, Some(object)) => {
+                policy::conditional_fields(&object.headers).into_vec()
+            }
+            _ => Vec::new(),
+        };
+        ours.extend(range.map(|range| (RANGE, range)));
+        Conditions::Ours(ours)
     }
 
     /// RFC 5861 §4: a stored answer that may still be served on an error is not given up for one.
@@ -241,7 +282,7 @@ impl Fill {
         }
     }
 
-    fn assess(
+    pub(super) fn assess(
         &self,
         status: StatusCode,
         headers: &HeaderMap,
@@ -250,6 +291,7 @@ impl Fill {
         if let Storing::No(reason) = self.storing {
             return Err(reason);
         }
+        let policy = &self.ask.zone.policy;
         let exchange = Exchange {
             method: self.errand.method(),
             request: &self.ask.headers,
@@ -258,13 +300,18 @@ impl Fill {
             requested_at: times.requested_at,
             received_at: times.received_at,
         };
-        match policy::assess(&self.ask.zone.policy, &exchange) {
+        let storable = if self.errand.method() == Method::POST {
+            policy::assess_post(policy, &exchange, &self.ask.target())
+        } else {
+            policy::assess(policy, &exchange)
+        };
+        match storable {
             Storability::Store(freshness) => Ok(freshness),
             Storability::Refuse(reason) => Err(reason),
         }
     }
 
-    fn object(
+    pub(super) fn object(
         &self,
         status: StatusCode,
         headers: &HeaderMap,
@@ -299,7 +346,7 @@ impl Fill {
         landing: &mut Landing,
         response: origin::Response,
         times: &Times,
-    ) -> Result<(FillOutcome, u64), (FillError, Pilot)> {
+    ) -> Flown {
         let origin::Response {
             status,
             mut headers,
@@ -315,10 +362,14 @@ impl Fill {
         if keep.is_ok() {
             policy::stored_fields(&zone.policy, &mut headers);
         }
-        let too_large = content_length.is_some_and(|length| {
-            length > zone.policy.max_object_bytes || !self.cache.keeps(length)
+        // What no tier takes whole may still be kept in parts, as they are asked for.
+        let has_parts = status == StatusCode::OK
+            && self.can_have_parts(&headers, content_length)
+            && content_length.is_some_and(|length| length <= zone.policy.max_object_bytes);
+        let is_kept = content_length.is_none_or(|length| {
+            length <= zone.policy.max_object_bytes && self.cache.keeps(length)
         });
-        if keep.is_ok() && too_large {
+        if keep.is_ok() && !is_kept && !has_parts {
             keep = Err(NotStored::TooLarge);
         }
         headers.remove(CONTENT_LENGTH);
@@ -339,7 +390,11 @@ impl Fill {
                 landing.also_as(self.cache.secondary_id(&self.ask, &vary.secondary));
             }
         }
-        let mut keeping = keep.is_ok().then(|| {
+        let sparse = (keep.is_ok() && has_parts).then(|| Arc::clone(&object));
+        if sparse.is_some() {
+            pilot.leave_to_ranges();
+        }
+        let mut keeping = (keep.is_ok() && is_kept).then(|| {
             Keeping::new(
                 Arc::clone(&self.cache),
                 &self.ask,
@@ -360,7 +415,7 @@ impl Fill {
             vary: vary.clone(),
         };
         if content_length == Some(0) {
-            let outcome = self.keep(keeping, vary.as_ref()).await;
+            let outcome = self.keep(keeping, None, vary.as_ref()).await;
             landing.close();
             pilot.publish_head(head);
             pilot.finish();
@@ -371,7 +426,12 @@ impl Fill {
             let piece = match self.next_piece(&pilot, &mut body, content_length).await {
                 Ok(Some(piece)) => piece,
                 Ok(None) => break,
-                Err(error) => return Err((error, pilot)),
+                Err(error) => {
+                    if error.leaves_a_part() {
+                        self.keep(None, sparse, vary.as_ref()).await;
+                    }
+                    return Err((error, pilot));
+                }
             };
             if let Some(kept) = &mut keeping {
                 match kept.add(&piece).await {
@@ -383,7 +443,7 @@ impl Fill {
             if content_length == Some(received) {
                 // Kept before its last bytes go out: who has the whole of it and asks again finds a hit. Only a
                 // disk that is slow does not hold the client up.
-                let mut kept = pin!(self.keep(keeping, vary.as_ref()));
+                let mut kept = pin!(self.keep(keeping, sparse, vary.as_ref()));
                 let outcome = tokio::time::timeout(KEEPING_PATIENCE, kept.as_mut()).await;
                 if outcome.is_ok() {
                     landing.close();
@@ -400,26 +460,40 @@ impl Fill {
             pilot.publish(piece).await;
         }
         let received = pilot.received();
-        let outcome = self.keep(keeping, vary.as_ref()).await;
+        let outcome = self.keep(keeping, None, vary.as_ref()).await;
         landing.close();
         pilot.finish();
         Ok((outcome, received))
     }
 
-    /// Puts what is whole where look-ups find it.
-    async fn keep(&self, keeping: Option<Keeping>, vary: Option<&VaryTrait>) -> FillOutcome {
+    /// Puts what is whole where look-ups find it; else the head of `sparse`, whose missing blocks are then pulled as
+    /// they are needed.
+    async fn keep(
+        &self,
+        keeping: Option<Keeping>,
+        sparse: Option<Arc<Object>>,
+        vary: Option<&VaryTrait>,
+    ) -> FillOutcome {
         let finished = match keeping {
             Some(keeping) => keeping.finish().await,
             None => None,
         };
-        let Some(finished) = finished else {
-            return FillOutcome::NotStored;
+        let outcome = match finished {
+            Some(_) => FillOutcome::Stored,
+            None => FillOutcome::NotStored,
         };
-        let place = vary.map_or(self.id, |vary| {
+        if let Some(object) = finished.or(sparse) {
+            let place = self.place(vary);
+            self.cache.install(&self.ask, place, object, vary).await;
+        }
+        outcome
+    }
+
+    /// Where the answer is kept.
+    pub(super) fn place(&self, vary: Option<&VaryTrait>) -> u128 {
+        vary.map_or(self.id, |vary| {
             self.cache.secondary_id(&self.ask, &vary.secondary)
-        });
-        self.cache.install(&self.ask, place, finished, vary).await;
-        FillOutcome::Stored
+        })
     }
 
     /// Whether the answer is the client's as it is: the origin has looked at its conditions and range.
@@ -471,6 +545,46 @@ impl Fill {
         landing.close();
     }
 
+    /// RFC 9111 §4.3.5: the stored answer to a GET, brought up to date by the answer to a HEAD, or made stale by it.
+    async fn freshen_by_head(&self, head: &origin::Response, times: &Times, sequence: u64) {
+        let Some(stored) = &self.candidate else {
+            return;
+        };
+        let told = policy::freshen_by_head(
+            (stored.status, &stored.headers),
+            stored.body.length(),
+            (head.status, &head.headers),
+        );
+        match told {
+            ByHead::Untold => {}
+            ByHead::Outdated => self.cache.invalidate(&self.ask).await,
+            ByHead::Freshened => {
+                let mut headers = stored.headers.clone();
+                policy::update_stored(&mut headers, &head.headers);
+                if !headers.contains_key(DATE) {
+                    headers.insert(DATE, date::format(times.received_at));
+                }
+                let exchange = Exchange {
+                    method: &Method::GET,
+                    request: &self.ask.headers,
+                    status: stored.status,
+                    response: &headers,
+                    requested_at: times.requested_at,
+                    received_at: times.received_at,
+                };
+                let storable = policy::assess(&self.ask.zone.policy, &exchange);
+                let Storability::Store(freshness) = storable else {
+                    return;
+                };
+                let object = self.object(stored.status, &headers, freshness, sequence);
+                let head = self.validated_head(object, stored, Ok(()));
+                self.cache
+                    .install(&self.ask, self.id, head.object, None)
+                    .await;
+            }
+        }
+    }
+
     /// RFC 9111 §3: what an answer that must not be stored takes the place of is not used in its place
     /// afterwards.
     async fn give_up_the_stored(&self, reason: NotStored) {
@@ -492,7 +606,7 @@ impl Fill {
 
     /// What the answer varies by, of what the origin could see. Fields that are never forwarded cannot have
     /// made a difference; our own Accept-Encoding is the same for everybody.
-    fn learnt_vary(&self, headers: &HeaderMap) -> Option<VaryTrait> {
+    pub(super) fn learnt_vary(&self, headers: &HeaderMap) -> Option<VaryTrait> {
         let VaryRule::Fields(mut fields) = VaryRule::of(headers, &self.ask.zone.policy.vary) else {
             return None;
         };
@@ -528,6 +642,15 @@ impl FillError {
     fn is_origins_fault(&self) -> bool {
         matches!(self, Self::Origin(_) | Self::Status(_))
     }
+
+    /// Whether what came before it is right, only not all.
+    fn leaves_a_part(&self) -> bool {
+        match self {
+            Self::Abandoned => true,
+            Self::Origin(error) => error.is_cut(),
+            _ => false,
+        }
+    }
 }
 
 /// A copy whose values share one buffer of their own. As they come, values are slices of the connection's
@@ -552,9 +675,10 @@ fn compact(headers: &HeaderMap) -> HeaderMap {
     own
 }
 
-struct Times {
-    requested_at: SystemTime,
-    received_at: SystemTime,
+/// When a request went out and its answer's head was there.
+pub(super) struct Times {
+    pub(super) requested_at: SystemTime,
+    pub(super) received_at: SystemTime,
 }
 
 /// Collects a chunk.

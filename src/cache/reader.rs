@@ -3,40 +3,47 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_RANGE, ETAG, IF_RANGE, RANGE};
-use http::{HeaderMap, HeaderValue, StatusCode};
-use tokio::runtime::Handle;
 
-use crate::semantics::etag::EntityTag;
-use crate::store::{Body, CHUNK_BYTES, Entry, EntryKey, Object, Part, Placement, Store};
+use crate::store::{Body, Entry, EntryKey, Object, Placement, Store};
 
+use super::FillError;
+use super::blocks::{BLOCK, Block, BlockSource, Blocks, Interest, SPAN_MAX, Wanted, block_at};
 use super::flight::{Piece, Seat};
-use super::{Ask, FillError};
 
-const CHUNK: u64 = CHUNK_BYTES as u64;
+/// A reader that begins this far behind what a running fill has does not wait for it, if it can have its part by
+/// itself.
+const FAR_AHEAD_BYTES: u64 = 4 << 20;
 
-type Loading = Pin<Box<dyn Future<Output = Result<Bytes, FillError>> + Send>>;
+type Loading = Pin<Box<dyn Future<Output = Result<Block, FillError>> + Send>>;
 
-/// The bytes of one answer, in order, from memory, disk or a running fill.
+/// The bytes of one answer, in order, from memory, disk, a running fill, or the origin block by block.
 pub struct Reader {
     object: Arc<Object>,
     tiers: Tiers,
     seat: Option<Seat>,
     position: u64,
     end: Option<u64>,
-    chunk: Option<(u64, Bytes)>,
+    chunk: Option<(u32, Bytes)>,
     loading: Option<Loading>,
+    /// Keeps the blocks coming that were asked for ahead.
+    interest: Option<Interest>,
+    /// Blocks to ask for at one time: the longer it reads on, the more.
+    span: u32,
     failed: bool,
 }
 
 /// Where a reader finds bytes that no flight holds.
 pub(super) struct Tiers {
     pub(super) store: Arc<Store>,
-    pub(super) fills: Handle,
-    pub(super) refetch: Option<Arc<Refetch>>,
+    pub(super) blocks: Arc<Blocks>,
+    pub(super) source: Option<Arc<BlockSource>>,
+    /// Whether the origin is known to give parts.
+    pub(super) has_parts: bool,
     /// Where the object's head is kept: dropped when its body has a hole that cannot be mended, so that the
     /// next request is a miss.
     pub(super) head: Option<u128>,
+    /// The body's length, if it is known.
+    pub(super) length: Option<u64>,
     /// Whether chunks read from disk are worth a place in memory.
     pub(super) placement: Placement,
 }
@@ -46,23 +53,40 @@ impl Reader {
         object: Arc<Object>,
         seat: Option<Seat>,
         tiers: Tiers,
-        position: u64,
-        end: Option<u64>,
+        first: Option<(u32, Block)>,
     ) -> Self {
-        let known = if seat.is_none() {
-            Some(object.body.length())
-        } else {
-            None
+        let (chunk, interest) = match first {
+            Some((number, block)) => (Some((number, block.bytes)), block.interest),
+            None => (None, None),
         };
         Self {
-            end: end.or(known),
+            end: tiers.length,
             object,
             tiers,
             seat,
-            position,
-            chunk: None,
+            position: 0,
+            chunk,
             loading: None,
+            interest,
+            span: 1,
             failed: false,
+        }
+    }
+
+    /// Turns to the bytes from `start` to `end` (exclusive; `None` is all that comes). Those of a running fill can
+    /// only be had in ascending order.
+    pub fn aim(&mut self, start: u64, end: Option<u64>) {
+        self.position = start;
+        self.end = end.or(self.tiers.length);
+        self.loading = None;
+        self.interest = self.interest.take().filter(|_| self.chunk.is_some());
+        self.span = 1;
+        if self.tiers.has_parts
+            && self.tiers.source.is_some()
+            && let Some(seat) = &self.seat
+            && start > seat.flight().received().saturating_add(FAR_AHEAD_BYTES)
+        {
+            self.seat = None;
         }
     }
 
@@ -133,8 +157,9 @@ impl Reader {
     fn fail(&mut self, error: FillError) -> FillError {
         self.failed = true;
         self.seat = None;
-        if let (FillError::Hole, Some(id)) = (&error, self.tiers.head) {
-            self.tiers.store.remove(&EntryKey::head(id));
+        self.interest = None;
+        if let (FillError::Hole | FillError::Changed, Some(id)) = (&error, self.tiers.head) {
+            self.tiers.blocks.forget(id, self.object.version);
         }
         error
     }
@@ -168,30 +193,28 @@ impl Reader {
     }
 
     fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, FillError>> {
-        let number = self.position / CHUNK;
+        let Some(number) = block_at(self.position) else {
+            return Poll::Ready(Err(FillError::Hole));
+        };
         loop {
             if let Some((held, bytes)) = &self.chunk
                 && *held == number
             {
-                let start = usize::try_from(self.position % CHUNK).unwrap_or(usize::MAX);
+                let start = usize::try_from(self.position % BLOCK).unwrap_or(usize::MAX);
                 let rest = (start < bytes.len()).then(|| bytes.slice(start..));
                 // The last piece of a chunk lets go of it, so that a slow client does not pin it twice.
                 self.chunk = None;
                 return Poll::Ready(Ok(rest));
             }
             if self.loading.is_none() {
-                let Ok(part) = u32::try_from(number) else {
-                    return Poll::Ready(Err(FillError::Hole));
-                };
-                let key = EntryKey {
-                    id: self.object.version,
-                    part: Part::Chunk(part),
-                };
-                if let Some(Entry::Chunk(bytes)) = self.tiers.store.memory(&key) {
+                let key = EntryKey::chunk(self.object.version, number);
+                if let Some(Entry::Chunk(bytes)) = self.tiers.store.memory(&key)
+                    && self.is_right(number, bytes.len())
+                {
                     self.chunk = Some((number, bytes));
                     continue;
                 }
-                self.loading = Some(self.load(key, number));
+                self.loading = Some(self.load(number));
             }
             let Some(loading) = &mut self.loading else {
                 continue;
@@ -201,7 +224,13 @@ impl Reader {
                 Poll::Ready(loaded) => {
                     self.loading = None;
                     match loaded {
-                        Ok(bytes) => self.chunk = Some((number, bytes)),
+                        Ok(block) => {
+                            if block.interest.is_some() {
+                                self.interest = block.interest;
+                                self.span = (self.span * 2).min(SPAN_MAX);
+                            }
+                            self.chunk = Some((number, block.bytes));
+                        }
                         Err(error) => return Poll::Ready(Err(error)),
                     }
                 }
@@ -209,85 +238,32 @@ impl Reader {
         }
     }
 
-    fn load(&self, key: EntryKey, number: u64) -> Loading {
-        let store = Arc::clone(&self.tiers.store);
-        let refetch = self.tiers.refetch.clone();
-        let fills = self.tiers.fills.clone();
-        let placement = self.tiers.placement;
-        let length = match &self.object.body {
-            Body::Chunked { length } if self.seat.is_none() => Some(*length),
-            _ => self.end,
+    /// What the length of chunk `number` must be, if that can be told.
+    fn length_of(&self, number: u32) -> Option<usize> {
+        let start = u64::from(number) * BLOCK;
+        let length = self.tiers.length?.saturating_sub(start).min(BLOCK);
+        usize::try_from(length).ok()
+    }
+
+    fn is_right(&self, number: u32, length: usize) -> bool {
+        self.length_of(number).is_none_or(|right| right == length)
+    }
+
+    fn load(&self, number: u32) -> Loading {
+        let blocks = Arc::clone(&self.tiers.blocks);
+        let last = self
+            .end
+            .and_then(|end| block_at(end.saturating_sub(1)))
+            .unwrap_or(number);
+        let wanted = Wanted {
+            version: self.object.version,
+            number,
+            length: self.length_of(number),
+            last,
+            span: self.span,
+            placement: self.tiers.placement,
+            source: self.tiers.source.clone(),
         };
-        Box::pin(async move {
-            if let Some((Entry::Chunk(bytes), _)) = store.load_placed(&key, placement).await {
-                return Ok(bytes);
-            }
-            let (Some(refetch), Some(length)) = (refetch, length) else {
-                return Err(FillError::Hole);
-            };
-            let first = number * CHUNK;
-            let last = (first + CHUNK).min(length).saturating_sub(1);
-            // Origin connections live on the fills' runtime, whoever asks.
-            fills
-                .spawn(async move { refetch.range(first, last).await })
-                .await
-                .unwrap_or(Err(FillError::Hole))
-        })
-    }
-}
-
-/// How a missing part of an object is fetched again: the same request with a range that only holds for the
-/// very representation that is stored (RFC 9110 §13.1.5).
-pub(super) struct Refetch {
-    ask: Arc<Ask>,
-    varied: HeaderMap,
-    validator: HeaderValue,
-}
-
-impl Refetch {
-    /// `None` when the object has no strong validator: then a hole cannot be mended.
-    pub(super) fn of(ask: &Arc<Ask>, object: &Object, varied: HeaderMap) -> Option<Arc<Self>> {
-        let tag = object.headers.get(ETAG)?;
-        let strong = EntityTag::parse(tag.as_bytes()).is_some_and(|tag| !tag.weak);
-        strong.then(|| {
-            Arc::new(Self {
-                ask: Arc::clone(ask),
-                varied,
-                validator: tag.clone(),
-            })
-        })
-    }
-
-    async fn range(&self, first: u64, last: u64) -> Result<Bytes, FillError> {
-        let range =
-            HeaderValue::try_from(format!("bytes={first}-{last}")).map_err(|_| FillError::Hole)?;
-        let request = self.ask.origin_request(
-            &self.varied,
-            vec![(RANGE, range), (IF_RANGE, self.validator.clone())],
-        );
-        let mut response = self.ask.zone.origin.fetch(request).await?;
-        let wanted = format!("bytes {first}-{last}/");
-        let fits = response.status == StatusCode::PARTIAL_CONTENT
-            && response.headers.get(ETAG) == Some(&self.validator)
-            && response
-                .headers
-                .get(CONTENT_RANGE)
-                .and_then(|value| value.to_str().ok())
-                .is_some_and(|value| value.starts_with(&wanted));
-        if !fits {
-            return Err(FillError::Hole);
-        }
-        let length = last - first + 1;
-        let mut bytes = BytesMut::new();
-        while let Some(piece) = response.body.chunk().await? {
-            if (bytes.len() + piece.len()) as u64 > length {
-                return Err(FillError::Hole);
-            }
-            bytes.extend_from_slice(&piece);
-        }
-        if bytes.len() as u64 != length {
-            return Err(FillError::Hole);
-        }
-        Ok(bytes.freeze())
+        Box::pin(async move { blocks.block(&wanted).await })
     }
 }

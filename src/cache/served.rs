@@ -6,8 +6,10 @@ use http::StatusCode;
 use crate::semantics::status_fields::Forward;
 use crate::store::{Body, CHUNK_BYTES, Entry, EntryKey, Object, Part, Tier};
 
+use super::blocks::{Block, BlockSource};
 use super::flight::{HeadBody, Seat};
-use super::reader::{Refetch, Tiers};
+use super::reader::Tiers;
+use super::sparse::has_parts;
 use super::{Reader, Stored};
 
 /// An answer to an [`super::Ask`]: a stored object, or one that is still growing.
@@ -21,9 +23,14 @@ pub struct Served {
     /// Whether the origin has applied the client's own conditions and range: the answer goes out as it is.
     pub handed_on: bool,
     pub(super) from: From,
-    pub(super) refetch: Option<Arc<Refetch>>,
+    /// How blocks that no tier has are pulled.
+    pub(super) source: Option<Arc<BlockSource>>,
     /// Where the head is kept, to be dropped when the body turns out to have a hole.
     pub(super) head: Option<u128>,
+    /// The block that the answer begins with, if it must be pulled.
+    pub(super) missing: Option<u32>,
+    /// That block, once it is there.
+    pub(super) first: Option<(u32, Block)>,
 }
 
 /// Where the bytes of a [`Served`] come from.
@@ -70,15 +77,17 @@ impl Story {
 }
 
 impl Served {
-    pub(super) fn stored(found: Stored, story: Story, refetch: Option<Arc<Refetch>>) -> Self {
+    pub(super) fn stored(found: Stored, story: Story, source: Option<Arc<BlockSource>>) -> Self {
         Self {
             length: Some(found.object.body.length()),
             object: found.object,
             story,
             handed_on: false,
             from: From::Tiers,
-            refetch,
+            source,
             head: Some(found.id),
+            missing: None,
+            first: None,
         }
     }
 
@@ -90,8 +99,10 @@ impl Served {
             story,
             handed_on: false,
             from: From::Tiers,
-            refetch: None,
+            source: None,
             head: Some(id),
+            missing: None,
+            first: None,
         }
     }
 
@@ -99,11 +110,11 @@ impl Served {
         seat: Seat,
         head: &super::flight::Head,
         story: Story,
-        refetch: Option<Arc<Refetch>>,
+        source: Option<Arc<BlockSource>>,
     ) -> Self {
         let from = match head.body {
             HeadBody::Growing | HeadBody::HandedOn => From::Flight(seat),
-            HeadBody::Stored => From::Tiers,
+            HeadBody::Stored | HeadBody::Sparse => From::Tiers,
         };
         Self {
             object: Arc::clone(&head.object),
@@ -111,8 +122,10 @@ impl Served {
             story,
             handed_on: head.body == HeadBody::HandedOn,
             from,
-            refetch,
+            source,
             head: None,
+            missing: None,
+            first: None,
         }
     }
 
@@ -136,6 +149,12 @@ impl Served {
         }
     }
 
+    /// Whether it can go out without waiting for the origin: else [`super::Cache::ready`] comes first.
+    #[must_use]
+    pub fn is_at_hand(&self) -> bool {
+        self.missing.is_none()
+    }
+
     /// Whether the body is still growing.
     #[must_use]
     pub fn is_growing(&self) -> bool {
@@ -145,18 +164,21 @@ impl Served {
     /// The bytes from `start` to `end` (exclusive; `None` is all that comes).
     #[must_use]
     pub fn into_reader(self, cache: &super::Cache, start: u64, end: Option<u64>) -> Reader {
-        let end = end.or(self.length);
         let seat = match self.from {
             From::Tiers => None,
             From::Flight(seat) => Some(seat),
         };
         let tiers = Tiers {
             store: Arc::clone(&cache.store),
-            fills: cache.fills.clone(),
-            refetch: self.refetch,
+            blocks: Arc::clone(&cache.blocks),
+            has_parts: has_parts(&self.object),
+            source: self.source,
             head: self.head,
+            length: self.length,
             placement: cache.placement(self.length.unwrap_or(u64::MAX)),
         };
-        Reader::new(self.object, seat, tiers, start, end)
+        let mut reader = Reader::new(self.object, seat, tiers, self.first);
+        reader.aim(start, end);
+        reader
     }
 }

@@ -128,11 +128,16 @@ pub(super) const SITE: &[Keys] = &[
                 "[]",
                 "Client fields that are passed on; each becomes part of the key.",
             ),
+            key(
+                "range_requests",
+                word(&["auto", "never"]),
+                "\"auto\"",
+                "Whether parts of large objects are asked for; `never`: only whole ones.",
+            ),
         ],
         later: &[
             "client_cert",
             "follow_redirects",
-            "range_requests",
             "balance",
             "health",
             "breaker",
@@ -348,6 +353,12 @@ pub(super) const SITE: &[Keys] = &[
                 "How long the fetch of a whole object may take; 0s = as long as bytes come.",
             ),
             key(
+                "slice",
+                word(&["auto", "never"]),
+                "\"auto\"",
+                "A range of an object that is not stored pulls the blocks of 512 KiB that it needs, where the origin answers ranges; `never`: the whole object.",
+            ),
+            key(
                 "uncacheable_memory",
                 LIFETIME,
                 "\"10s\"",
@@ -384,12 +395,7 @@ pub(super) const SITE: &[Keys] = &[
                 "Fields named by `Vary`: `normalize` (reduce to what makes a difference), `passthrough` (compare), `ignore`, or `bypass` (do not store). What is written changes or joins the default list; `default` is for all others.",
             ),
         ],
-        later: &[
-            "slice",
-            "deception_guard",
-            "no_vary_search",
-            "quota",
-        ],
+        later: &["deception_guard", "no_vary_search", "quota"],
     },
     Keys {
         path: "cache.key",

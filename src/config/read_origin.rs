@@ -1,7 +1,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::origin::{
-    ClientHeaders, Config, HostHeader, Protocol, RetryOn, Server, Source, TlsVerification,
+    ClientHeaders, Config, HostHeader, Protocol, RangeRequests, RetryOn, Server, Source,
+    TlsVerification,
 };
 
 use super::address;
@@ -28,6 +29,14 @@ pub(super) fn read_origin(section: Section<'_>, base: &Path) -> Config {
     section.duration("first_byte_timeout", &mut origin.first_byte_timeout);
     section.duration("read_timeout", &mut origin.read_timeout);
     section.integer("max_connections", &mut origin.max_connections);
+    section.word(
+        "range_requests",
+        &mut origin.range_requests,
+        &[
+            ("auto", RangeRequests::Auto),
+            ("never", RangeRequests::Never),
+        ],
+    );
 
     let queue = section.section("queue");
     queue.integer("length", &mut origin.queue.length);

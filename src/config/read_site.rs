@@ -6,8 +6,8 @@ use toml::de::DeTable;
 
 use crate::origin::{self, ClientHeaders, HostHeader};
 use crate::policy::{
-    self, Authorization, BrowserTtl, KeyConfig, Mode, QueryMode, SetCookie, StatusTtl, VaryAction,
-    VaryConfig,
+    self, Authorization, BrowserTtl, KeyConfig, Mode, QueryMode, SetCookie, Slice, StatusTtl,
+    VaryAction, VaryConfig,
 };
 use crate::site::{CacheStatusDetail, Cors, Diagnostics, HeaderRules, HostPattern, Site};
 use crate::variant::{Coding, CompressionConfig, ImageConfig, ImageFormat};
@@ -146,6 +146,11 @@ fn read_cache(section: Section<'_>, origin: &origin::Config) -> policy::Config {
             ("strip", SetCookie::Strip),
             ("store", SetCookie::Store),
         ],
+    );
+    section.word(
+        "slice",
+        &mut cache.slice,
+        &[("auto", Slice::Auto), ("never", Slice::Never)],
     );
     section.word(
         "authorization",

@@ -35,6 +35,8 @@ pub struct Config {
     pub retries: Retries,
     /// Which of the client's fields reach the origin.
     pub client_headers: ClientHeaders,
+    /// Whether parts are asked for.
+    pub range_requests: RangeRequests,
     /// Client fields that are passed on (each also belongs to the key).
     pub forward_headers: Vec<HeaderName>,
     /// Fixed fields set on every request.
@@ -72,12 +74,22 @@ impl Config {
                 on: vec![RetryOn::Connect, RetryOn::Reset],
             },
             client_headers: ClientHeaders::Rebuild,
+            range_requests: RangeRequests::Auto,
             forward_headers: Vec::new(),
             set_headers: Vec::new(),
             remove_headers: Vec::new(),
             any_status: false,
         }
     }
+}
+
+/// Whether the origin is asked for parts of its objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RangeRequests {
+    /// Where a part is enough, and as long as it answers with one.
+    Auto,
+    /// Only for whole objects.
+    Never,
 }
 
 /// Where the bytes come from.

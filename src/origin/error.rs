@@ -164,6 +164,12 @@ impl OriginError {
         }
     }
 
+    /// Whether an answer began and did not end, though what came of it was right.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        matches!(self, Self::Truncated { .. } | Self::ReadTimeout { .. })
+    }
+
     /// Whether these rules allow another try. Only what happened before the first byte ever is.
     #[must_use]
     pub fn is_retryable(&self, retries: &Retries) -> bool {

@@ -24,8 +24,8 @@ mod tests;
 
 pub use self::body::Body;
 pub use self::config::{
-    ClientHeaders, Config, HostHeader, Keepalive, Protocol, Queue, Retries, RetryOn, Scheme,
-    Server, Source, TlsVerification,
+    ClientHeaders, Config, HostHeader, Keepalive, Protocol, Queue, RangeRequests, Retries, RetryOn,
+    Scheme, Server, Source, TlsVerification,
 };
 pub use self::error::OriginError;
 pub use self::fetch::Origin;

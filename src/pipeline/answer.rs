@@ -11,7 +11,7 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, Method, Response, StatusCode, Version};
 
-use crate::cache::{Ask, Cache, Lookup, Served, Story};
+use crate::cache::{Ask, Cache, Lookup, Served, Stored, Story};
 use crate::clock::SharedClock;
 use crate::origin::ClientHeaders;
 use crate::policy::{self, Authorization, KeyParts, Mode};
@@ -217,10 +217,10 @@ impl Pipeline {
             return Ok(Box::pin(answer).await?);
         }
         match self.cache.lookup(ask).await {
-            Lookup::Hit(stored) => Ok(self.cache.serve(ask, stored)),
+            Lookup::Hit(stored) => self.at_hand(ask, method, stored).await,
             Lookup::HitAndRefresh(stored, again) => {
                 self.cache.refresh(ask, &again);
-                Ok(self.cache.serve(ask, stored))
+                self.at_hand(ask, method, stored).await
             }
             Lookup::Forward(forwarding)
                 if policy::is_only_if_cached(&ask.zone.policy, &ask.headers) =>
@@ -234,6 +234,20 @@ impl Pipeline {
             }
             Lookup::Forward(forwarding) => Ok(Box::pin(self.cache.fill(ask, forwarding)).await?),
         }
+    }
+
+    /// A stored object, with its first bytes at hand.
+    async fn at_hand(
+        &self,
+        ask: &Arc<Ask>,
+        method: &Method,
+        stored: Stored,
+    ) -> Result<Served, Refusal> {
+        let served = self.cache.serve(ask, stored);
+        if served.is_at_hand() || method == Method::HEAD {
+            return Ok(served);
+        }
+        Ok(Box::pin(self.cache.ready(ask, served)).await?)
     }
 
     pub(super) fn ask(

@@ -11,6 +11,8 @@ use crate::cache::{FillError, Reader};
 use crate::clock::SharedClock;
 use crate::telemetry::{AccessLog, CacheResult, Counted, Record, SiteMetrics};
 
+use super::multipart::Parts;
+
 /// The body of an answer. A body that cannot be finished ends in an error, so that the connection breaks
 /// off or the stream is reset: never a clean end.
 pub struct Body {
@@ -23,6 +25,7 @@ enum Source {
     Empty,
     Whole(Bytes),
     Reader(Reader),
+    Parts(Box<Parts>),
 }
 
 impl Body {
@@ -46,6 +49,12 @@ impl Body {
     #[must_use]
     pub fn reader(reader: Reader) -> Self {
         Self::of(Source::Reader(reader))
+    }
+
+    /// Several parts of one object.
+    #[must_use]
+    pub(super) fn parts(parts: Parts) -> Self {
+        Self::of(Source::Parts(Box::new(parts)))
     }
 
     fn of(from: Source) -> Self {
@@ -79,6 +88,10 @@ impl http_body::Body for Body {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(piece) => piece,
             },
+            Source::Parts(parts) => match parts.poll_next(context) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(piece) => piece,
+            },
         };
         if let Some(tally) = &mut self.tally {
             match &piece {
@@ -99,6 +112,7 @@ impl http_body::Body for Body {
             Source::Empty => true,
             Source::Whole(_) => false,
             Source::Reader(reader) => reader.remaining() == Some(0),
+            Source::Parts(parts) => parts.remaining() == 0,
         }
     }
 
@@ -109,6 +123,7 @@ impl http_body::Body for Body {
             Source::Reader(reader) => reader
                 .remaining()
                 .map_or_else(SizeHint::default, SizeHint::with_exact),
+            Source::Parts(parts) => SizeHint::with_exact(parts.remaining()),
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::store::Tier;
 
 use super::cors::{add_vary, decorate};
 use super::form::Formed;
+use super::multipart::Plan;
 use super::{Body, Refusal};
 
 /// How long a provisional form may be kept by clients: they should come back for the better one.
@@ -56,8 +57,15 @@ impl Delivery<'_> {
                 let part = parts.into_iter().next().unwrap_or(0..length);
                 Ok(self.part(headers, served, part, length))
             }
-            // Several parts: the whole is always a right answer (RFC 9110 §14.2).
-            Ranges::Whole | Ranges::Parts(_) => Ok(self.whole(status, headers, served)),
+            Ranges::Parts(parts) => {
+                let plan = Plan::new(parts, length, headers.get(CONTENT_TYPE));
+                // The whole is always a right answer (RFC 9110 §14.2).
+                match plan {
+                    Some(plan) => Ok(self.parts(headers, served, plan)),
+                    None => Ok(self.whole(status, headers, served)),
+                }
+            }
+            Ranges::Whole => Ok(self.whole(status, headers, served)),
             Ranges::Unsatisfiable => Ok(unsatisfiable(headers, length)),
         }
     }
@@ -128,6 +136,17 @@ impl Delivery<'_> {
             Some(bytes) => Body::whole(slice(&bytes, &part)),
             None => Body::reader(served.into_reader(self.cache, part.start, Some(part.end))),
         };
+        answer(StatusCode::PARTIAL_CONTENT, headers, body)
+    }
+
+    /// Several parts in one answer (RFC 9110 §15.3.7.2): their places stand in the body.
+    fn parts(&self, mut headers: HeaderMap, served: Served, plan: Plan) -> Response<Body> {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(plan.length()));
+        if let Some(media_type) = plan.content_type() {
+            headers.insert(CONTENT_TYPE, media_type);
+        }
+        let reader = served.into_reader(self.cache, plan.start(), None);
+        let body = Body::parts(plan.read(reader));
         answer(StatusCode::PARTIAL_CONTENT, headers, body)
     }
 

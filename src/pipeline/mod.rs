@@ -7,6 +7,7 @@ mod cors;
 mod deliver;
 mod explain;
 mod form;
+mod multipart;
 mod refuse;
 mod request;
 mod routes;

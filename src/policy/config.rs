@@ -45,6 +45,8 @@ pub struct Config {
     pub collapse: bool,
     /// How long the fetch of a whole object may take; zero is without a bound.
     pub object_deadline: Duration,
+    /// What a range of an object that is not stored pulls.
+    pub slice: Slice,
     /// How long an answer that could not be stored is remembered, so that nobody waits for it.
     pub uncacheable_memory: Duration,
     /// Stored variants by `Vary` for one URL; the oldest is dropped beyond.
@@ -85,6 +87,7 @@ impl Default for Config {
             max_object_bytes: 10 << 30,
             collapse: true,
             object_deadline: Duration::ZERO,
+            slice: Slice::Auto,
             uncacheable_memory: Duration::from_secs(10),
             max_variants: 16,
             tags: vec![
@@ -118,6 +121,15 @@ pub enum BrowserTtl {
     Respect,
     /// `max-age` of this length.
     Fixed(Duration),
+}
+
+/// What a range of an object that is not stored pulls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Slice {
+    /// The blocks that it needs, if the origin gives parts.
+    Auto,
+    /// The whole object.
+    Never,
 }
 
 /// What a `Set-Cookie` in the response does.

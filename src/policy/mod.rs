@@ -19,7 +19,7 @@ mod vary;
 
 pub use self::client::{client_fields, restarts_age};
 pub use self::config::{
-    Authorization, BrowserTtl, Config, KeyConfig, Mode, QueryMode, QueryPolicy, SetCookie,
+    Authorization, BrowserTtl, Config, KeyConfig, Mode, QueryMode, QueryPolicy, SetCookie, Slice,
     StatusTtl, VaryAction, VaryConfig,
 };
 pub use self::freshness::Freshness;
@@ -33,7 +33,7 @@ pub use self::reuse::{
 pub use self::storable::{Exchange, NotStored, Storability, assess, assess_post, stored_fields};
 pub use self::tags::tags;
 pub use self::validate::{
-    ByHead, Precondition, conditional_fields, evaluate, freshen_by_head, range_applies,
-    update_stored,
+    ByHead, Precondition, conditional_fields, evaluate, freshen_by_head, is_part_of, range_applies,
+    strong_validator, update_stored,
 };
 pub use self::vary::{VaryRule, secondary_key};

@@ -187,6 +187,43 @@ pub fn range_applies(
         })
 }
 
+/// What names this very representation in `If-Range` (RFC 9110 §13.1.5): a strong `ETag`, or else a `Last-Modified`
+/// that is at least a second older than its `Date` (RFC 9110 §8.8.2.2). `None` when it has neither.
+#[must_use]
+pub fn strong_validator(stored: &HeaderMap) -> Option<&HeaderValue> {
+    if let Some(tag) = strong_tag(stored) {
+        return Some(tag);
+    }
+    let modified = stored.get(header::LAST_MODIFIED);
+    let (modified_at, date) = both_times(modified, stored.get(header::DATE))?;
+    let old_enough = date
+        .duration_since(modified_at)
+        .is_ok_and(|since| since >= Duration::from_secs(1));
+    modified.filter(|_| old_enough)
+}
+
+/// Whether a 206 that answers `If-Range` is of the stored representation: parts may only be combined under equal
+/// strong validators (RFC 9110 §15.3.7.3).
+#[must_use]
+pub fn is_part_of(stored: &HeaderMap, partial: &HeaderMap) -> bool {
+    // A 206 must bring the ETag that a 200 would have; a Last-Modified it may leave out.
+    let same_tag = partial.get(header::ETAG) == stored.get(header::ETAG);
+    let left_out_or_same = |name| {
+        partial
+            .get(&name)
+            .is_none_or(|value| stored.get(&name) == Some(value))
+    };
+    same_tag
+        && left_out_or_same(header::CONTENT_ENCODING)
+        && (strong_tag(stored).is_some() || left_out_or_same(header::LAST_MODIFIED))
+}
+
+fn strong_tag(stored: &HeaderMap) -> Option<&HeaderValue> {
+    stored
+        .get(header::ETAG)
+        .filter(|tag| EntityTag::parse(tag.as_bytes()).is_some_and(|tag| !tag.weak))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -413,6 +450,50 @@ mod tests {
         check(BEFORE, &[("last-modified", BEFORE)], false);
         check(SOON, &[("last-modified", BEFORE), ("date", NOW)], false);
         assert!(range_applies(&HeaderMap::new(), None, None, None));
+    }
+
+    #[test]
+    fn parts_are_combined_under_strong_validators_only() {
+        #[track_caller]
+        fn validator(stored: Fields<'_>, expect: Option<&str>) {
+            let stored = headers(stored);
+            let found = strong_validator(&stored).map(|value| value.to_str().unwrap());
+            assert_eq!(found, expect, "{stored:?}");
+        }
+        validator(&[("etag", "\"a\"")], Some("\"a\""));
+        validator(&[("etag", "W/\"a\"")], None);
+        let dated: Fields<'_> = &[
+            ("etag", "W/\"a\""),
+            ("last-modified", BEFORE),
+            ("date", NOW),
+        ];
+        validator(dated, Some(BEFORE));
+        validator(&[("last-modified", NOW), ("date", NOW)], None);
+        validator(&[("last-modified", BEFORE)], None);
+
+        #[track_caller]
+        fn part(stored: Fields<'_>, partial: Fields<'_>, expect: bool) {
+            assert_eq!(
+                is_part_of(&headers(stored), &headers(partial)),
+                expect,
+                "{partial:?}"
+            );
+        }
+        let tagged: Fields<'_> = &[("etag", "\"a\""), ("last-modified", BEFORE)];
+        part(tagged, &[("etag", "\"a\"")], true);
+        part(tagged, &[("etag", "\"b\"")], false);
+        part(tagged, &[("etag", "W/\"a\"")], false);
+        part(tagged, &[("last-modified", BEFORE)], false);
+        part(
+            tagged,
+            &[("etag", "\"a\""), ("content-encoding", "br")],
+            false,
+        );
+        let dated: Fields<'_> = &[("last-modified", BEFORE), ("date", NOW)];
+        part(dated, &[("last-modified", BEFORE)], true);
+        part(dated, &[], true);
+        part(dated, &[("last-modified", NOW)], false);
+        part(dated, &[("etag", "\"a\"")], false);
     }
 
     proptest! {

@@ -65,6 +65,57 @@ pub fn resolve(header: Option<&HeaderValue>, length: u64) -> Ranges {
     }
 }
 
+/// The first position that a `Range` field asks for, told before the length is known; 0 for one that counts from
+/// the end. `None` when there is no field or it is to be ignored.
+#[must_use]
+pub fn first_position(header: Option<&HeaderValue>) -> Option<u64> {
+    let specs = byte_specs(header?.as_bytes())?;
+    let mut first: Option<u64> = None;
+    let mut asked = false;
+    for spec in list::split(specs, b',') {
+        asked = true;
+        match Spec::parse(spec)? {
+            Spec::Between(start, _) | Spec::From(start) => {
+                first = Some(first.map_or(start, |first| first.min(start)));
+            }
+            Spec::Suffix(_) => {}
+        }
+    }
+    asked.then(|| first.unwrap_or(0))
+}
+
+/// A `Content-Range` of bytes that says everything (RFC 9110 §14.4).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContentRange {
+    /// The positions of the part; never empty, inside the complete length.
+    pub part: Range<u64>,
+    /// Bytes of the whole representation.
+    pub complete_bytes: u64,
+}
+
+impl ContentRange {
+    /// Reads `bytes first-last/complete`; `None` for any other form.
+    #[must_use]
+    pub fn parse(value: &HeaderValue) -> Option<Self> {
+        let value = value.as_bytes().trim_ascii();
+        let (unit, rest) = value.split_at_checked(memchr::memchr(b' ', value)?)?;
+        let rest = rest.trim_ascii();
+        let (part, complete) = rest.split_at_checked(memchr::memchr(b'/', rest)?)?;
+        let complete_bytes = position(complete.get(1..)?)?;
+        match Spec::parse(part)? {
+            Spec::Between(first, last)
+                if unit.eq_ignore_ascii_case(b"bytes") && last < complete_bytes =>
+            {
+                Some(Self {
+                    part: first..last + 1,
+                    complete_bytes,
+                })
+            }
+            Spec::Between(..) | Spec::From(_) | Spec::Suffix(_) => None,
+        }
+    }
+}
+
 fn byte_specs(value: &[u8]) -> Option<&[u8]> {
     let value = value.trim_ascii();
     let (unit, specs) = value.split_at_checked(memchr::memchr(b'=', value)?)?;
@@ -231,6 +282,43 @@ mod tests {
                 .iter()
                 .all(|part| part.start < part.end && part.end <= length)
             && parts.windows(2).all(|pair| pair[0].end < pair[1].start)
+    }
+
+    #[test]
+    fn the_first_position_is_known_without_the_length() {
+        #[track_caller]
+        fn check(text: &str, expect: Option<u64>) {
+            let value = HeaderValue::from_str(text).unwrap();
+            assert_eq!(first_position(Some(&value)), expect, "{text}");
+        }
+        check("bytes=5-9", Some(5));
+        check("bytes=7-", Some(7));
+        check("bytes=-3", Some(0));
+        check("bytes=9-10, 4-5,-1", Some(4));
+        check("bytes=9-4", None);
+        check("lines=1-2", None);
+        check("bytes=", None);
+        assert_eq!(first_position(None), None);
+    }
+
+    #[test]
+    fn a_content_range_says_everything_or_nothing() {
+        #[track_caller]
+        fn check(text: &str, expect: Option<(u64, u64, u64)>) {
+            let found = ContentRange::parse(&HeaderValue::from_str(text).unwrap());
+            let found = found.map(|found| (found.part.start, found.part.end, found.complete_bytes));
+            assert_eq!(found, expect, "{text}");
+        }
+        check("bytes 0-0/1", Some((0, 1, 1)));
+        check("Bytes 10-19/100", Some((10, 20, 100)));
+        check("bytes 10-100/100", None);
+        check("bytes 10-9/100", None);
+        check("bytes 0-9/*", None);
+        check("bytes */100", None);
+        check("bytes 0-9", None);
+        check("lines 0-9/10", None);
+        check("bytes=0-9/10", None);
+        check("bytes 0-9/1e3", None);
     }
 
     proptest! {

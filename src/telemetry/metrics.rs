@@ -207,6 +207,8 @@ struct Cells {
     fills: [AtomicU64; FILL_OUTCOMES],
     fill_bytes: [AtomicU64; FILL_OUTCOMES],
     fill_duration: DurationCells,
+    range_fetches: [AtomicU64; FILL_OUTCOMES],
+    range_fetch_bytes: [AtomicU64; FILL_OUTCOMES],
 }
 
 impl Default for Cells {
@@ -219,6 +221,8 @@ impl Default for Cells {
             fills: zeros(),
             fill_bytes: zeros(),
             fill_duration: DurationCells::default(),
+            range_fetches: zeros(),
+            range_fetch_bytes: zeros(),
         }
     }
 }
@@ -257,6 +261,13 @@ impl SiteMetrics {
         add(&cells.fills, outcome as usize, 1);
         add(&cells.fill_bytes, outcome as usize, body_bytes);
         cells.fill_duration.observe(took);
+    }
+
+    /// A fetch of blocks that is over.
+    pub fn range_fetch(&self, outcome: FillOutcome, body_bytes: u64) {
+        let cells = self.cells.mine();
+        add(&cells.range_fetches, outcome as usize, 1);
+        add(&cells.range_fetch_bytes, outcome as usize, body_bytes);
     }
 
     /// Why a request was no plain hit: the `as_str` of a closed enum, never text of a client or an origin.
@@ -321,6 +332,13 @@ impl SiteMetrics {
                 let bytes = self.sum(|cells| cells.fill_bytes.get(index));
                 exposition.add(names::FILLS, &labels, count);
                 exposition.add(names::FILL_BODY_BYTES, &labels, bytes);
+            }
+            let count = self.sum(|cells| cells.range_fetches.get(index));
+            if count > 0 {
+                let labels = with(&[("outcome", outcome.as_str())]);
+                let bytes = self.sum(|cells| cells.range_fetch_bytes.get(index));
+                exposition.add(names::RANGE_FETCHES, &labels, count);
+                exposition.add(names::RANGE_FETCH_BODY_BYTES, &labels, bytes);
             }
         }
         for (name, distribution) in [

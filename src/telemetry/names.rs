@@ -53,6 +53,8 @@ list! {
     FILL_BODY_BYTES Counter "brim_fill_body_bytes" "Body bytes fetched from the origin by site and outcome"
     FILL_DURATION_SECONDS Histogram "brim_fill_duration_seconds" "Time of a fetch from its start to its last byte by site"
     FILLS_IN_FLIGHT Gauge "brim_fills_in_flight" "Running fetches from the origin by site"
+    RANGE_FETCHES Counter "brim_range_fetches" "Fetches of blocks of large objects by site and outcome"
+    RANGE_FETCH_BODY_BYTES Counter "brim_range_fetch_body_bytes" "Body bytes fetched as blocks by site and outcome"
     FLIGHTS Gauge "brim_flights" "Fetches and encodings that requests can join"
     FLIGHT_READERS Gauge "brim_flight_readers" "Requests that wait for or read from such fetches and encodings"
     ORIGIN_ERRORS Counter "brim_origin_errors" "Failed attempts at an origin by site and kind"

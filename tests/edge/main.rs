@@ -17,6 +17,7 @@ mod explain;
 mod flights;
 mod freshness;
 mod image;
+mod large;
 mod limits;
 mod operate;
 mod origin_fault;

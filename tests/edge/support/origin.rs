@@ -85,6 +85,7 @@ struct Seen {
     requests: Vec<Request>,
     connections: usize,
     aborts: usize,
+    body_bytes: u64,
 }
 
 impl Origin {
@@ -196,9 +197,16 @@ impl Origin {
         self.shared.seen.lock().aborts
     }
 
-    /// Forgets the requests, so that a test counts from here.
+    /// How many bytes of bodies went out.
+    pub fn body_bytes(&self) -> u64 {
+        self.shared.seen.lock().body_bytes
+    }
+
+    /// Forgets the requests and their bytes, so that a test counts from here.
     pub fn forget(&self) {
-        self.shared.seen.lock().requests.clear();
+        let mut seen = self.shared.seen.lock();
+        seen.requests.clear();
+        seen.body_bytes = 0;
     }
 
     /// Waits until `path` was asked for `count` times.
@@ -323,7 +331,7 @@ async fn converse(
         let reply = shared.answer(&request);
         let method = request.method.clone();
         shared.note(|seen| seen.requests.push(request));
-        match write_reply(&mut wire, &method, &reply).await {
+        match write_reply(&mut wire, &shared, &method, &reply).await {
             Ok(After::KeepAlive) => {}
             Ok(After::Close) => {
                 wire.shutdown().await?;
@@ -346,7 +354,12 @@ enum After {
     Reset,
 }
 
-async fn write_reply(wire: &mut Wire, method: &Method, reply: &Reply) -> io::Result<After> {
+async fn write_reply(
+    wire: &mut Wire,
+    shared: &Shared,
+    method: &Method,
+    reply: &Reply,
+) -> io::Result<After> {
     if let Some(gate) = &reply.head_gate {
         wire.hold(gate).await?;
     }
@@ -384,11 +397,11 @@ async fn write_reply(wire: &mut Wire, method: &Method, reply: &Reply) -> io::Res
     };
     let mut sent = 0;
     for (place, gate) in &reply.body_gates {
-        write_body(wire, reply, sent, stop.min(*place)).await?;
+        write_body(wire, shared, reply, sent, stop.min(*place)).await?;
         sent = stop.min(*place);
         wire.hold(gate).await?;
     }
-    write_body(wire, reply, sent, stop).await?;
+    write_body(wire, shared, reply, sent, stop).await?;
     if after != After::KeepAlive {
         return Ok(after);
     }
@@ -427,11 +440,19 @@ fn head_text(reply: &Reply) -> String {
     head
 }
 
-async fn write_body(wire: &mut Wire, reply: &Reply, from: u64, to: u64) -> io::Result<()> {
+async fn write_body(
+    wire: &mut Wire,
+    shared: &Shared,
+    reply: &Reply,
+    from: u64,
+    to: u64,
+) -> io::Result<()> {
     let mut at = from;
     while at < to {
         let next = to.min(at + PIECE_BYTES);
         let piece = reply.content.slice(at..next);
+        // Before they go out: whoever has them finds them counted.
+        shared.seen.lock().body_bytes += next - at;
         if reply.framing == Framing::Chunked {
             let mut chunk = format!("{:x}\r\n", piece.len()).into_bytes();
             chunk.extend_from_slice(&piece);

@@ -1,0 +1,210 @@
+use std::sync::Arc;
+
+use http::header::{ACCEPT_RANGES, DATE, ETAG, LAST_MODIFIED, RANGE};
+use http::{HeaderMap, Method, StatusCode};
+
+use crate::origin::RangeRequests;
+use crate::policy::{self, Precondition, Slice};
+use crate::semantics::range::{self, Ranges};
+use crate::semantics::status_fields::Forward;
+use crate::store::{Body, Object};
+
+use super::blocks::{BLOCK, BlockSource, Wanted, block_at};
+use super::flight::{Head, HeadBody, Seat};
+use super::{Ask, Cache, FillError, Forwarding, Lookup, Served, Stored, Story, Zone};
+
+/// Whether the origin has said that it gives parts of it, or has given one.
+pub(super) fn has_parts(object: &Object) -> bool {
+    names_bytes(&object.headers)
+}
+
+fn names_bytes(headers: &HeaderMap) -> bool {
+    headers.get_all(ACCEPT_RANGES).iter().any(|value| {
+        value
+            .as_bytes()
+            .split(|byte| *byte == b',')
+            .any(|unit| unit.trim_ascii().eq_ignore_ascii_case(b"bytes"))
+    })
+}
+
+/// Whether an answer with these fields can be put together of blocks: the origin gives parts, and a validator tells
+/// those of one version from those of another.
+pub(super) fn can_have_parts(zone: &Zone, headers: &HeaderMap, length: Option<u64>) -> bool {
+    length.is_some_and(|length| length > BLOCK && block_at(length).is_some())
+        && zone.origin.config().range_requests != RangeRequests::Never
+        && names_bytes(headers)
+        && policy::strong_validator(headers).is_some()
+}
+
+impl Cache {
+    /// A stored object as an answer to `ask`, fresh or stale.
+    #[must_use]
+    pub fn serve(&self, ask: &Arc<Ask>, stored: Stored) -> Served {
+        let story = Story::hit(stored.tier);
+        let mut served = self.serve_stored(ask, stored, story);
+        if let Some(number) = served.missing {
+            served.story = Story {
+                forward: Some(Forward::Partial),
+                tier: None,
+                forward_status: Some(StatusCode::PARTIAL_CONTENT),
+                stored: true,
+                collapsed: self.blocks.is_coming(served.object.version, number),
+                because: None,
+                reason: None,
+            };
+        }
+        served
+    }
+
+    /// As [`Cache::serve`], told as `story`.
+    pub(super) fn serve_stored(&self, ask: &Arc<Ask>, stored: Stored, story: Story) -> Served {
+        let object = &stored.object;
+        let length = object.body.length();
+        // Only a body of several blocks can have a hole that is worth mending.
+        let source = if length > BLOCK && matches!(object.body, Body::Chunked { .. }) {
+            let varied = ask.varied(&stored.fields);
+            let placement = self.block_placement(length);
+            BlockSource::of(ask, object, Some(length), varied, placement)
+        } else {
+            None
+        };
+        let mut served = Served::stored(stored, story, source);
+        served.missing = self.first_missing(ask, &served);
+        served
+    }
+
+    /// The answer of a flight whose head has come.
+    pub(super) fn serve_flight(
+        &self,
+        ask: &Arc<Ask>,
+        forwarding: &Forwarding,
+        seat: Seat,
+        head: &Head,
+        story: Story,
+    ) -> Served {
+        let varied = ask.varied(&forwarding.fields);
+        let placement = self.block_placement(head.length.unwrap_or(u64::MAX));
+        let source = BlockSource::of(ask, &head.object, head.length, varied, placement);
+        let mut served = Served::in_flight(seat, head, story, source);
+        if head.body != HeadBody::Growing {
+            served.head = Some(match &head.vary {
+                Some(vary) => self.secondary_id(ask, &vary.secondary),
+                None => forwarding.id,
+            });
+            served.missing = self.first_missing(ask, &served);
+        }
+        served
+    }
+
+    /// The block that the answer to `ask` begins with, if it has to be pulled and can be.
+    fn first_missing(&self, ask: &Ask, served: &Served) -> Option<u32> {
+        served.source.as_ref()?;
+        let object = &served.object;
+        let number = block_at(first_needed(ask, object)?)?;
+        (!self.blocks.may_have(object.version, number)).then_some(number)
+    }
+
+    /// Whether blocks of a stored object that are gone can be pulled again, so that it is of use without them.
+    pub(super) fn can_mend(&self, ask: &Ask, object: &Object) -> bool {
+        let length = match object.body {
+            Body::Chunked { length } => length,
+            Body::Inline(_) => return false,
+        };
+        object.status == StatusCode::OK
+            && can_have_parts(&ask.zone, &object.headers, Some(length))
+            && !self.blocks.gives_no_parts(ask)
+    }
+
+    /// Makes sure of the first bytes before the head goes out: what turns out to have changed or to be gone is then
+    /// pulled anew, instead of being cut off.
+    ///
+    /// # Errors
+    /// As [`Cache::fill`].
+    pub async fn ready(
+        self: &Arc<Self>,
+        ask: &Arc<Ask>,
+        served: Served,
+    ) -> Result<Served, FillError> {
+        let (head, version) = (served.head, served.object.version);
+        let error = match self.with_first_block(served).await {
+            Ok(served) => return Ok(served),
+            Err(error) => error,
+        };
+        match (&error, head) {
+            (FillError::Changed | FillError::Hole, Some(id)) => self.blocks.forget(id, version),
+            _ => return Err(error),
+        }
+        match self.lookup(ask).await {
+            Lookup::Forward(forwarding) => self.fill(ask, forwarding).await,
+            // Somebody else has pulled the new version meanwhile.
+            Lookup::Hit(stored) | Lookup::HitAndRefresh(stored, _) => {
+                self.with_first_block(self.serve(ask, stored)).await
+            }
+        }
+    }
+
+    /// Waits for the block that the answer begins with, if it is missing.
+    pub(super) async fn with_first_block(&self, mut served: Served) -> Result<Served, FillError> {
+        let Some(number) = served.missing.take() else {
+            return Ok(served);
+        };
+        let wanted = Wanted {
+            version: served.object.version,
+            number,
+            length: None,
+            last: number,
+            span: 1,
+            placement: self.placement(served.length.unwrap_or(u64::MAX)),
+            source: served.source.clone(),
+        };
+        let block = self.blocks.block(&wanted).await?;
+        served.first = Some((number, block));
+        Ok(served)
+    }
+
+    /// The block to begin with when a range of an object is asked for of which nothing is stored: it brings the
+    /// length and the validator by which all others can be pulled. `None` asks for the whole.
+    pub(super) fn opening(&self, ask: &Ask, forwarding: &Forwarding) -> Option<u32> {
+        let position = range::first_position(ask.headers.get(RANGE))?;
+        let is_worthwhile = match &forwarding.candidate {
+            Some(stored) => self.can_mend(ask, &stored.object),
+            None => !self.blocks.gives_no_parts(ask),
+        };
+        (self.may_slice(ask) && is_worthwhile)
+            .then(|| block_at(position))
+            .flatten()
+    }
+
+    /// As [`Cache::opening`], for a validation that nobody waits for: a large object that has changed is not pulled
+    /// whole for it.
+    pub(super) fn opening_behind(&self, ask: &Ask, forwarding: &Forwarding) -> Option<u32> {
+        let stored = forwarding.candidate.as_ref()?;
+        if !self.may_slice(ask) || !self.can_mend(ask, &stored.object) {
+            return None;
+        }
+        let position = range::first_position(ask.headers.get(RANGE)).unwrap_or(0);
+        block_at(position)
+    }
+
+    fn may_slice(&self, ask: &Ask) -> bool {
+        ask.zone.policy.slice == Slice::Auto
+            && ask.zone.origin.config().range_requests == RangeRequests::Auto
+    }
+}
+
+/// Where the body of the answer begins, in the object; `None` when it has no body.
+fn first_needed(ask: &Ask, object: &Object) -> Option<u64> {
+    let [etag, modified, date] = [ETAG, LAST_MODIFIED, DATE].map(|name| object.headers.get(name));
+    let conditional = policy::evaluate(&Method::GET, &ask.headers, etag, modified.or(date));
+    if conditional != Precondition::Proceed {
+        return None;
+    }
+    if !policy::range_applies(&ask.headers, etag, modified, date) {
+        return Some(0);
+    }
+    match range::resolve(ask.headers.get(RANGE), object.body.length()) {
+        Ranges::Whole => Some(0),
+        Ranges::Parts(parts) => parts.first().map(|part| part.start),
+        Ranges::Unsatisfiable => None,
+    }
+}
