@@ -10,12 +10,14 @@ use super::hop_by_hop;
 /// Interim answers that one request may bring about; what comes beyond is a fault of the origin's.
 pub const INTERIM_MAX: usize = 16;
 
+type Tell = dyn Fn(StatusCode, &HeaderMap) + Send + Sync;
+
 /// Where the interim answers of one request go (RFC 9110 §15.2), each before the final answer and in order.
 ///
 /// Only those that a client has a use for are told: 102, 103 (RFC 8297) and whatever 1xx is still to come. 100 is
 /// between two neighbours, and 101 is refused.
 #[derive(Clone)]
-pub struct Interim(Arc<dyn Fn(StatusCode, &HeaderMap) + Send + Sync>);
+pub struct Interim(Arc<Tell>);
 
 impl Interim {
     /// `tell` is called from whichever task reads the answer. It must not wait.

@@ -7,6 +7,9 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::query;
 
+/// A name and its value, decoded.
+type Pair<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
+
 /// The field.
 pub const NO_VARY_SEARCH: HeaderName = HeaderName::from_static("no-vary-search");
 
@@ -85,7 +88,7 @@ impl Rule {
         if self.is_default() {
             return query.map(|query| format!("?{query}")).unwrap_or_default();
         }
-        let mut kept: Vec<(Cow<'_, [u8]>, Cow<'_, [u8]>)> = query::pairs(query.unwrap_or_default())
+        let mut kept: Vec<Pair<'_>> = query::pairs(query.unwrap_or_default())
             .map(|(name, value)| (decoded(name), decoded(value)))
             .filter(|(name, _)| self.matters(name))
             .collect();
