@@ -201,6 +201,19 @@ impl Blocks {
         )
     }
 
+    /// Starts to pull a block that will be wanted next, unless it is there or coming.
+    pub(super) fn ahead(self: &Arc<Self>, wanted: &Wanted) -> Option<Interest> {
+        let (version, number) = (wanted.version, wanted.number);
+        if self.may_have(version, number) || self.is_coming(version, number) {
+            return None;
+        }
+        match self.fetched(wanted) {
+            Ok(OnShelf::Coming(_, interest)) => Some(interest),
+            // Whoever needs it is told what is wrong with it.
+            Ok(OnShelf::Held(_)) | Err(_) => None,
+        }
+    }
+
     /// Joins the fetch of the block, or starts one of it and of those behind it that are missing, too.
     fn fetched(self: &Arc<Self>, wanted: &Wanted) -> Result<OnShelf, FillError> {
         let source = wanted.source.as_ref().ok_or(FillError::Hole)?;
@@ -635,5 +648,52 @@ impl Fetch {
 impl Drop for Fetch {
     fn drop(&mut self) {
         self.fail(&FillError::Abandoned);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use crate::clock::ManualClock;
+    use crate::store::{Config, MemoryConfig};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_block_is_found_as_long_as_somebody_holds_it() {
+        let state = tempfile::tempdir().unwrap();
+        let config = Config {
+            memory: MemoryConfig::default(),
+            disk: None,
+            state: state.path().to_owned(),
+            max_clocks: 10,
+        };
+        let runtime = Handle::current();
+        let store = Store::open(&config, runtime.clone()).await.unwrap();
+        let clock: SharedClock = Arc::new(ManualClock::starting_at(SystemTime::UNIX_EPOCH));
+        let blocks = Blocks::new(&store, &clock, &runtime, &Arc::default());
+        let wanted = |number| Wanted {
+            version: 7,
+            number,
+            length: None,
+            last: number,
+            span: 1,
+            placement: Placement::DiskPreferred,
+            source: None,
+        };
+        let held = blocks.lend((7, 3), Bytes::from_static(b"block"));
+        let slice = held.slice(1..3);
+        drop(held);
+        assert!(blocks.may_have(7, 3));
+        let found = blocks.block(&wanted(3)).await.unwrap();
+        assert_eq!(found.bytes, "block");
+        let again = blocks.lend((7, 3), Bytes::from_static(b"block"));
+        assert_eq!(again.as_ptr(), found.bytes.as_ptr(), "one copy");
+        drop((slice, found, again));
+        assert!(!blocks.may_have(7, 3));
+        assert!(blocks.shelf.lock().is_empty());
+        let gone = blocks.block(&wanted(3)).await;
+        assert!(matches!(gone, Err(FillError::Hole)));
     }
 }

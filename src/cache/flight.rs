@@ -603,6 +603,38 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn where_readers_can_do_without_the_fastest_sets_the_pace() {
+        let flights: Arc<Flights> = Arc::default();
+        let (slow, landing) = flights.alone(0).unwrap();
+        let fast = slow.flight().board(2).unwrap();
+        let pilot = landing.pilot();
+        pilot.leave_to_ranges();
+        let piece = Bytes::from(vec![7; WINDOW_BYTES]);
+        let end = WINDOW_BYTES as u64;
+        pilot.publish(piece.clone()).await;
+        // The fast one takes the first piece and waits for the second.
+        let second = std::future::poll_fn(|context| fast.poll_piece(end, context));
+        let began = tokio::time::Instant::now();
+        let ((), second) = tokio::join!(pilot.publish(piece.clone()), second);
+        assert!(matches!(second, Piece::Bytes(_)));
+        assert!(began.elapsed() < STALL, "nobody waited for the slow one");
+        let told = std::future::poll_fn(|context| slow.poll_piece(0, context)).await;
+        assert!(matches!(told, Piece::Behind));
+        assert!(slow.flight().is_joinable());
+    }
+
+    #[tokio::test]
+    async fn what_all_flights_hold_is_counted_and_given_back() {
+        let flights: Arc<Flights> = Arc::default();
+        let (seat, landing) = flights.alone(0).unwrap();
+        let pilot = landing.pilot();
+        pilot.publish(Bytes::from_static(b"some")).await;
+        assert_eq!(flights.windows.0.load(Ordering::Relaxed), 4);
+        drop((seat, landing, pilot));
+        assert_eq!(flights.windows.0.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_reader_that_stands_still_is_cut_off_and_the_others_go_on() {
         let flights: Arc<Flights> = Arc::default();
         let (slow, landing) = flights.alone(0).unwrap();

@@ -225,9 +225,9 @@ impl Reader {
                     self.loading = None;
                     match loaded {
                         Ok(block) => {
-                            if block.interest.is_some() {
-                                self.interest = block.interest;
-                                self.span = (self.span * 2).min(SPAN_MAX);
+                            if let Some(interest) = block.interest {
+                                self.pulling(interest);
+                                self.read_ahead(number.saturating_add(1));
                             }
                             self.chunk = Some((number, block.bytes));
                         }
@@ -249,13 +249,34 @@ impl Reader {
         self.length_of(number).is_none_or(|right| right == length)
     }
 
+    /// The longer a reader goes on, the more is pulled at one time.
+    fn pulling(&mut self, interest: Interest) {
+        self.interest = Some(interest);
+        self.span = (self.span * 2).min(SPAN_MAX);
+    }
+
+    /// The next blocks are asked for while this one goes out, or each fetch would make the reader wait anew.
+    fn read_ahead(&mut self, number: u32) {
+        let wanted = self.wanted(number);
+        if number <= wanted.last
+            && let Some(interest) = self.tiers.blocks.ahead(&wanted)
+        {
+            self.pulling(interest);
+        }
+    }
+
     fn load(&self, number: u32) -> Loading {
         let blocks = Arc::clone(&self.tiers.blocks);
+        let wanted = self.wanted(number);
+        Box::pin(async move { blocks.block(&wanted).await })
+    }
+
+    fn wanted(&self, number: u32) -> Wanted {
         let last = self
             .end
             .and_then(|end| block_at(end.saturating_sub(1)))
             .unwrap_or(number);
-        let wanted = Wanted {
+        Wanted {
             version: self.object.version,
             number,
             length: self.length_of(number),
@@ -263,7 +284,6 @@ impl Reader {
             span: self.span,
             placement: self.tiers.placement,
             source: self.tiers.source.clone(),
-        };
-        Box::pin(async move { blocks.block(&wanted).await })
+        }
     }
 }

@@ -47,6 +47,7 @@ async fn followers_have_their_first_bytes_while_the_origin_still_sends() {
         reader.until(50_000).await.unwrap();
         readers.push(reader);
     }
+    gate.reached(1).await;
     assert_eq!(gate.arrivals(), 1);
     gate.open();
     for reader in readers {
