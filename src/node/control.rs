@@ -304,6 +304,8 @@ fn expose_tiers(store: &Store, exposition: &mut Exposition) {
     exposition.add(names::PURGE_SEQUENCE, &[], stats.clocks.sequence);
     exposition.add(names::PURGE_CLOCKS, &[], stats.clocks.slots);
     exposition.add(names::PURGE_FLOOR, &[], stats.clocks.floor);
+    exposition.add(names::INVALIDATION_CLOCKS, &[], stats.clocks.traffic);
+    exposition.add(names::INVALIDATION_OVERFLOWS, &[], stats.clocks.overflows);
     let Some(disk) = stats.disk else { return };
     let labels = [("tier", "disk")];
     exposition.add(names::STORE_UP, &labels, u64::from(disk.in_use));

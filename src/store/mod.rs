@@ -25,7 +25,9 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use self::clocks::{Clocks, Purge, PurgeItem, Purged, SiteClock, Slot};
+pub use self::clocks::{
+    Clocks, Invalidation, Purge, PurgeItem, Purged, SiteClock, Slot, TrafficSlot,
+};
 pub use self::config::{Config, DiskConfig, EvictionPolicy, MemoryConfig};
 pub use self::entry::{
     Body, CHUNK_BYTES, Dressed, Entry, EntryKey, Kept, Object, Part, Placement, Tier, VaryIndex,

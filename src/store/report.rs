@@ -83,12 +83,16 @@ pub struct DiskStats {
 /// Numbers of the purge clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClockStats {
-    /// The last committed purge.
+    /// The last purge or invalidation that holds.
     pub sequence: u64,
     /// What is older than this is purged.
     pub floor: u64,
-    /// Clocks held.
+    /// Clocks held, without those of invalidations.
     pub slots: u64,
+    /// Clocks of invalidations held.
+    pub traffic: u64,
+    /// How often a site's clock was raised since it had too many of those.
+    pub overflows: u64,
 }
 
 /// How closing ended.

@@ -302,6 +302,8 @@ impl Store {
                 sequence: self.clocks.sequence(),
                 floor: self.clocks.floor(),
                 slots: self.clocks.slots() as u64,
+                traffic: self.clocks.traffic() as u64,
+                overflows: self.clocks.overflows(),
             },
         }
     }

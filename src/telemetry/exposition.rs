@@ -157,7 +157,7 @@ mod tests {
             "# HELP brim_build Version of the running program\n\
              # TYPE brim_build info\n\
              brim_build_info{version=\"1\"} 1\n\
-             # HELP brim_purge_sequence Sequence number of the last durable purge\n\
+             # HELP brim_purge_sequence Sequence number of the last purge or invalidation\n\
              # TYPE brim_purge_sequence gauge\n\
              brim_purge_sequence 9\n\
              # HELP brim_store_entries Entries by tier\n\

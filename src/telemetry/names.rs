@@ -79,8 +79,10 @@ list! {
     STORE_ERRORS Counter "brim_store_errors" "Failed reads and writes by tier"
 
     PURGES Counter "brim_purges" "Purged items by target and mode"
-    PURGE_SEQUENCE Gauge "brim_purge_sequence" "Sequence number of the last durable purge"
+    PURGE_SEQUENCE Gauge "brim_purge_sequence" "Sequence number of the last purge or invalidation"
     PURGE_CLOCKS Gauge "brim_purge_clocks" "Purge clocks that are kept"
+    INVALIDATION_CLOCKS Gauge "brim_invalidation_clocks" "Clocks of invalidations by traffic that are kept"
+    INVALIDATION_OVERFLOWS Counter "brim_invalidation_overflows" "Times that a site's clock was raised in place of its invalidations"
     PURGE_FLOOR Gauge "brim_purge_floor" "Objects with an older sequence number are misses"
 
     VARIANTS Counter "brim_variants" "Variants made by kind (coding or picture format) and outcome"

@@ -1,4 +1,5 @@
-//! The clocks on stable storage: one thread owns the database, and commits what waits in one go.
+//! The clocks on stable storage: one thread owns the database, and commits what waits in one go. It gives
+//! the numbers of invalidations, too, and writes those to their log.
 
 use std::collections::HashMap;
 use std::fs;
@@ -7,14 +8,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use parking_lot::Mutex;
-use redb::{Database, ReadableTable, TableDefinition};
+use redb::{Database, ReadableTable, TableDefinition, WriteTransaction};
 use tokio::sync::{mpsc, oneshot};
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
-use super::slot::{Marks, PurgeItem, Slot};
+use super::log::{Frames, Record, Replay, TrafficLog};
+use super::slot::{Invalidation, Marks, PurgeItem, Slot, TrafficSlot};
 use super::table::Tables;
+use super::traffic::{Admission, Bound, TrafficChanges, TrafficPlan};
+use crate::clock::SharedClock;
 use crate::store::StoreError;
 
 const FILE: &str = "purge.redb";
@@ -28,9 +33,34 @@ const BATCH_ITEMS_MAX: usize = 100_000;
 /// The tables are read once, at start: the database's own cache is for its tree's upper pages only.
 const CACHE_BYTES: usize = 8 << 20;
 
+/// Clocks of invalidations that the node keeps. What they take is some 10 MiB of memory and 4 MiB of log;
+/// a site that is written to by its users in so many places is better off with its own clock raised.
+const TRAFFIC_MAX: usize = 65_536;
+/// How many numbers are set aside at a time for invalidations: one commit, thus one fsync, for so many.
+const NUMBERS_AHEAD: u64 = 4096;
+
 const MARKS: TableDefinition<'static, &[u8], (u64, u64)> = TableDefinition::new("marks");
 const NUMBERS: TableDefinition<'static, &str, u64> = TableDefinition::new("numbers");
 const NAMES: TableDefinition<'static, &str, &str> = TableDefinition::new("names");
+
+/// What invalidations have left, while their log cannot be written.
+const TRAFFIC: TableDefinition<'static, &[u8], (u64, u64)> = TableDefinition::new("traffic");
+
+/// The bounds on the clocks.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) max_clocks: usize,
+    pub(super) max_traffic: usize,
+}
+
+impl Limits {
+    pub(super) fn of(max_clocks: usize) -> Self {
+        Self {
+            max_clocks,
+            max_traffic: TRAFFIC_MAX,
+        }
+    }
+}
 
 /// The way to the thread.
 #[derive(Debug)]
@@ -40,20 +70,50 @@ pub(super) struct Journal {
 }
 
 #[derive(Debug)]
-struct Call {
+enum Call {
+    Purge(PurgeCall),
+    Invalidate(InvalidateCall),
+}
+
+#[derive(Debug)]
+struct PurgeCall {
     items: Vec<PurgeItem>,
     answer: oneshot::Sender<Result<u64, StoreError>>,
 }
 
+#[derive(Debug)]
+struct InvalidateCall {
+    site: Box<str>,
+    items: Vec<Invalidation>,
+    answer: oneshot::Sender<Result<Invalidated, StoreError>>,
+}
+
+#[derive(Debug)]
+enum Invalidated {
+    Holds(u64),
+    /// Not yet: these are to be handed in again after this time.
+    Later(Vec<Invalidation>, Duration),
+}
+
+impl Call {
+    fn items(&self) -> usize {
+        match self {
+            Self::Purge(call) => call.items.len(),
+            Self::Invalidate(call) => call.items.len(),
+        }
+    }
+}
+
 impl Journal {
-    /// Opens or makes the database, and starts the thread. Returns what is in the database and its
-    /// name, too.
+    /// Opens or makes the database, reads the log of invalidations, and starts the thread. Returns what
+    /// is there and the database's name, too.
     pub(super) fn open(
         state: &Path,
-        max_clocks: usize,
+        limits: Limits,
+        clock: SharedClock,
     ) -> Result<(Self, Arc<Tables>, String), StoreError> {
         let path = state.join(FILE);
-        let (database, tables, identity) = match open_and_read(&path) {
+        let opened = match open_and_read(&path) {
             Err(failure) if is_corruption(&failure) => {
                 // The purges in it are lost. That is safe: the new database has a new name, and the
                 // disk tier starts empty when that changes.
@@ -64,13 +124,20 @@ impl Journal {
             }
             opened => opened?,
         };
-        let tables = Arc::new(tables);
+        let mut log = TrafficLog::new(state, &opened.identity);
+        replay(&mut log, &opened)?;
+        let tables = Arc::new(opened.tables);
         let (calls, inbox) = mpsc::channel(CALLS_WAITING_MAX);
         let scribe = Scribe {
             path: path.clone(),
-            database: Some(database),
+            database: Some(opened.database),
+            max_clocks: limits.max_clocks.max(1),
+            clock,
+            log,
+            bound: Bound::new(limits.max_traffic),
+            reserved: tables.sequence.load(Ordering::Acquire),
+            has_rows: opened.has_rows,
             tables: Arc::clone(&tables),
-            max_clocks: max_clocks.max(1),
         };
         let thread = std::thread::Builder::new()
             .name("purge-clocks".to_owned())
@@ -80,19 +147,43 @@ impl Journal {
             calls: Mutex::new(Some(calls)),
             thread: Mutex::new(Some(thread)),
         };
-        Ok((journal, tables, identity))
+        Ok((journal, tables, opened.identity))
     }
 
     pub(super) async fn purge(&self, items: Vec<PurgeItem>) -> Result<u64, StoreError> {
-        let calls = self.calls.lock().clone().ok_or(StoreError::Closed)?;
         let (answer, answered) = oneshot::channel();
-        calls
-            .send(Call { items, answer })
-            .await
-            .map_err(|_| StoreError::Closed)?;
-        // Held while waiting, the sender would keep the thread from ending.
-        drop(calls);
+        self.send(Call::Purge(PurgeCall { items, answer })).await?;
         answered.await.map_err(|_| StoreError::Closed)?
+    }
+
+    pub(super) async fn invalidate(
+        &self,
+        site: &str,
+        mut items: Vec<Invalidation>,
+    ) -> Result<u64, StoreError> {
+        // Ends when there is room: one site's clock may be raised each second, and makes some.
+        loop {
+            let (answer, answered) = oneshot::channel();
+            let call = InvalidateCall {
+                site: site.into(),
+                items,
+                answer,
+            };
+            self.send(Call::Invalidate(call)).await?;
+            match answered.await.map_err(|_| StoreError::Closed)?? {
+                Invalidated::Holds(sequence) => return Ok(sequence),
+                Invalidated::Later(refused, wait) => {
+                    items = refused;
+                    tokio::time::sleep(wait).await;
+                }
+            }
+        }
+    }
+
+    async fn send(&self, call: Call) -> Result<(), StoreError> {
+        // Held while waiting for the answer, the sender would keep the thread from ending.
+        let calls = self.calls.lock().clone().ok_or(StoreError::Closed)?;
+        calls.send(call).await.map_err(|_| StoreError::Closed)
     }
 
     /// Ends the thread once it has done what waits, and thereby lets the database go.
@@ -123,26 +214,52 @@ struct Scribe {
     database: Option<Database>,
     tables: Arc<Tables>,
     max_clocks: usize,
+    clock: SharedClock,
+    log: TrafficLog,
+    bound: Bound,
+    /// Invalidations get no number beyond this one, which the database knows: after a loss of power,
+    /// which may take the log, no number is given twice.
+    reserved: u64,
+    /// Whether the database has any invalidations.
+    has_rows: bool,
 }
 
 impl Scribe {
     /// Ends when nobody can call any more.
     fn run(mut self, mut inbox: mpsc::Receiver<Call>) {
         while let Some(first) = inbox.blocking_recv() {
-            let mut items = first.items.len();
+            let mut items = first.items();
             let mut batch = vec![first];
             while batch.len() < BATCH_CALLS_MAX && items < BATCH_ITEMS_MAX {
                 let Ok(next) = inbox.try_recv() else { break };
-                items += next.items.len();
+                items += next.items();
                 batch.push(next);
             }
-            self.serve(batch);
+            // These calls wait at the same time, so their order is free. Invalidations first: they
+            // need not wait for the fsync.
+            let (mut purges, mut invalidations) = (Vec::new(), Vec::new());
+            for call in batch {
+                match call {
+                    Call::Purge(call) => purges.push(call),
+                    Call::Invalidate(call) => invalidations.push(call),
+                }
+            }
+            if !invalidations.is_empty() {
+                self.serve_invalidations(invalidations);
+            }
+            if !purges.is_empty() {
+                self.serve_purges(purges);
+            }
+        }
+        // Not needed for a restart; it spares a machine that is switched off next the loss.
+        if let Err(error) = self.log.sync() {
+            warn!(path = %self.log.path().display(), %error, "the log of invalidations was not synced");
         }
     }
 
-    fn serve(&mut self, batch: Vec<Call>) {
+    fn serve_purges(&mut self, batch: Vec<PurgeCall>) {
         let plan = self.plan(&batch);
-        let outcome = self.commit(&plan);
+        let outcome = self.commit(&plan, &Rows::Leave);
         match outcome {
             Ok(()) => {
                 let first = plan.first;
@@ -154,7 +271,6 @@ impl Scribe {
             }
             Err(failure) => {
                 error!(error = %failure, "a purge could not be written");
-                self.database = None;
                 for call in batch {
                     drop(call.answer.send(Err(failure.clone())));
                 }
@@ -162,8 +278,114 @@ impl Scribe {
         }
     }
 
+    fn serve_invalidations(&mut self, batch: Vec<InvalidateCall>) {
+        let tables = Arc::clone(&self.tables);
+        let last = tables.sequence.load(Ordering::Acquire);
+        let mut plan = TrafficPlan::new(&tables, &self.bound, self.clock.uptime(), last);
+        let admissions: Vec<Admission> = batch
+            .iter()
+            .map(|call| plan.admit(&call.site, &call.items))
+            .collect();
+        let changes = plan.into_changes();
+        let outcome = self
+            .keep(&changes)
+            .map(|raised| changes.publish(raised, &tables, &mut self.bound));
+        if let Err(failure) = &outcome {
+            error!(error = %failure, "an invalidation could not be written");
+        }
+        for (call, admission) in batch.into_iter().zip(admissions) {
+            let answer = match (admission, &outcome) {
+                (Admission::Accepted(sequence), Ok(())) => Ok(Invalidated::Holds(sequence)),
+                (Admission::Accepted(_), Err(failure)) => Err(failure.clone()),
+                (Admission::Later(wait), _) => Ok(Invalidated::Later(call.items, wait)),
+            };
+            drop(call.answer.send(answer));
+        }
+    }
+
+    /// Writes a batch of invalidations: to the log, and to the database what must be there. Returns the
+    /// clocks of sites that are raised by it.
+    fn keep(&mut self, changes: &TrafficChanges) -> Result<HashMap<Slot, Marks>, StoreError> {
+        if changes.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let raised = changes.raised(&self.tables);
+        let uptime = self.clock.uptime();
+        let is_logged = !self.log.rests(uptime)
+            && match self.write_log(changes, !raised.is_empty(), uptime) {
+                Ok(()) => true,
+                Err(error) => {
+                    let path = self.log.path().display();
+                    warn!(%path, %error, "the log of invalidations cannot be written");
+                    false
+                }
+            };
+        let reserved = (changes.last > self.reserved).then(|| changes.last + NUMBERS_AHEAD);
+        if is_logged && raised.is_empty() && reserved.is_none() {
+            return Ok(raised);
+        }
+        let rows = if !is_logged {
+            Rows::Add(changes)
+        } else if self.has_rows {
+            // The log has been written anew since it failed, with all there is.
+            Rows::Clear
+        } else {
+            Rows::Leave
+        };
+        self.has_rows = match rows {
+            Rows::Leave => self.has_rows,
+            Rows::Add(_) | Rows::Clear => true,
+        };
+        let is_cleared = matches!(rows, Rows::Clear);
+        let plan = Plan {
+            first: changes.first,
+            last: changes.last,
+            changed: raised,
+            floor: None,
+            reserved,
+        };
+        self.commit(&plan, &rows)?;
+        if is_cleared {
+            self.has_rows = false;
+        }
+        self.reserved = reserved.unwrap_or(self.reserved);
+        Ok(plan.changed)
+    }
+
+    fn write_log(
+        &mut self,
+        changes: &TrafficChanges,
+        is_anew: bool,
+        uptime: Duration,
+    ) -> io::Result<()> {
+        let is_anew = is_anew || self.log.wants_rewrite();
+        let mut frames = Frames::default();
+        let mut added = Ok(());
+        let mut add = |site: &str, slot: TrafficSlot, marks: Marks| {
+            if added.is_ok() {
+                added = frames.add(site, slot, marks);
+            }
+        };
+        if is_anew {
+            self.tables.each_traffic(|site, slot, marks| {
+                if !changes.drops(site) {
+                    add(site, slot, marks);
+                }
+            });
+        }
+        for (site, slot, marks) in changes.entries() {
+            add(site, slot, marks);
+        }
+        added?;
+        if is_anew {
+            self.log.rewrite(&frames, uptime)
+        } else {
+            self.log.append(&frames, uptime)
+        }
+    }
+
     /// What the batch changes, without changing it.
-    fn plan(&self, batch: &[Call]) -> Plan {
+    fn plan(&self, batch: &[PurgeCall]) -> Plan {
         let first = self.tables.sequence.load(Ordering::Acquire) + 1;
         let mut changed: HashMap<Slot, Marks> = HashMap::new();
         let mut new_slots = 0;
@@ -184,6 +406,7 @@ impl Scribe {
             last,
             changed,
             floor: None,
+            reserved: None,
         };
         let slots = self.tables.slots() + new_slots;
         if slots > self.max_clocks {
@@ -204,12 +427,12 @@ impl Scribe {
         *floor
     }
 
-    fn commit(&mut self, plan: &Plan) -> Result<(), StoreError> {
+    fn commit(&mut self, plan: &Plan, rows: &Rows<'_>) -> Result<(), StoreError> {
         let database = match self.database.take() {
             Some(database) => database,
             None => open_database(&self.path)?,
         };
-        write(&database, plan)?;
+        write(&database, plan, rows)?;
         self.database = Some(database);
         Ok(())
     }
@@ -222,6 +445,17 @@ struct Plan {
     last: u64,
     changed: HashMap<Slot, Marks>,
     floor: Option<u64>,
+    /// Numbers up to this one may be given to what is not in the database.
+    reserved: Option<u64>,
+}
+
+/// What becomes of the invalidations in the database.
+enum Rows<'a> {
+    Leave,
+    /// These are added; what sites had whose clocks are raised goes.
+    Add(&'a TrafficChanges),
+    /// They go: the log has them.
+    Clear,
 }
 
 impl Plan {
@@ -248,7 +482,7 @@ impl Plan {
     }
 }
 
-fn write(database: &Database, plan: &Plan) -> Result<(), StoreError> {
+fn write(database: &Database, plan: &Plan, rows: &Rows<'_>) -> Result<(), StoreError> {
     // The default durability is an fsync in `commit`.
     let transaction = database.begin_write().map_err(redb::Error::from)?;
     {
@@ -262,6 +496,12 @@ fn write(database: &Database, plan: &Plan) -> Result<(), StoreError> {
         numbers
             .insert("sequence", plan.last)
             .map_err(redb::Error::from)?;
+        if let Some(reserved) = plan.reserved {
+            numbers
+                .insert("reserved", reserved)
+                .map_err(redb::Error::from)?;
+        }
+        write_rows(&transaction, rows)?;
         if let Some(floor) = plan.floor {
             numbers.insert("floor", floor).map_err(redb::Error::from)?;
             table
@@ -273,11 +513,94 @@ fn write(database: &Database, plan: &Plan) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn open_and_read(path: &Path) -> Result<(Database, Tables, String), StoreError> {
+fn write_rows(transaction: &WriteTransaction, rows: &Rows<'_>) -> Result<(), redb::Error> {
+    let changes = match rows {
+        Rows::Leave => return Ok(()),
+        Rows::Add(changes) => Some(changes),
+        Rows::Clear => None,
+    };
+    let mut table = transaction.open_table(TRAFFIC)?;
+    table.retain(|key, _| {
+        let slot = TrafficSlot::decode(key);
+        changes.is_some_and(|changes| slot.is_some_and(|(_, site)| !changes.drops(site)))
+    })?;
+    for (site, slot, marks) in changes.iter().flat_map(|changes| changes.entries()) {
+        table.insert(slot.encode(site).as_slice(), (marks.hard, marks.soft))?;
+    }
+    Ok(())
+}
+
+/// What is in the database.
+struct Opened {
+    database: Database,
+    tables: Tables,
+    identity: String,
+    has_rows: bool,
+}
+
+fn open_and_read(path: &Path) -> Result<Opened, StoreError> {
     let database = open_database(path)?;
     let tables = Tables::new();
     let identity = read_all(&database, path, &tables)?;
-    Ok((database, tables, identity))
+    let has_rows = tables.traffic() > 0;
+    Ok(Opened {
+        database,
+        tables,
+        identity,
+        has_rows,
+    })
+}
+
+/// Adds what is in the log of invalidations.
+fn replay(log: &mut TrafficLog, opened: &Opened) -> Result<(), StoreError> {
+    let (tables, path) = (&opened.tables, log.path().display().to_string());
+    let records = match log.read() {
+        Replay::Records(records) => records,
+        Replay::Foreign => {
+            info!(
+                path,
+                "the log of invalidations belongs to other purge clocks"
+            );
+            return Ok(());
+        }
+        Replay::Damaged(reason) => {
+            warn!(
+                path,
+                reason, "invalidations are lost: all that is older is purged"
+            );
+            // Every number that an invalidation had is at or below this. On stable storage before the
+            // file goes, which would say so again at each start.
+            let sequence = tables.sequence.load(Ordering::Acquire);
+            let plan = Plan {
+                first: sequence,
+                last: sequence,
+                changed: HashMap::new(),
+                floor: Some(sequence),
+                reserved: None,
+            };
+            write(&opened.database, &plan, &Rows::Leave)?;
+            plan.publish(tables);
+            if let Err(error) = log.remove() {
+                warn!(path, %error, "the damaged log of invalidations cannot be removed");
+            }
+            return Ok(());
+        }
+    };
+    for Record { site, slot, marks } in records {
+        tables.sequence.fetch_max(marks.latest(), Ordering::AcqRel);
+        add_traffic(tables, &site, slot, marks);
+    }
+    Ok(())
+}
+
+/// Adds to what invalidations have left on a slot, unless the site's own clock says it already.
+fn add_traffic(tables: &Tables, site: &str, slot: TrafficSlot, mut marks: Marks) {
+    let raised = tables.marks(&Slot::Site(site.to_owned()));
+    if raised.is_some_and(|raised| raised.covers(marks)) {
+        return;
+    }
+    marks.merge(tables.traffic_marks(site, slot).unwrap_or_default());
+    tables.set_traffic(site, [(slot, marks)]);
 }
 
 fn open_database(path: &Path) -> Result<Database, StoreError> {
@@ -328,6 +651,7 @@ fn read_all(database: &Database, path: &Path, tables: &Tables) -> Result<String,
             }
         }
         let sequence = number(&numbers, "sequence")?.unwrap_or_default();
+        let reserved = number(&numbers, "reserved")?.unwrap_or_default();
         let mut floor = number(&numbers, "floor")?.unwrap_or_default();
 
         let mut names = transaction.open_table(NAMES).map_err(redb::Error::from)?;
@@ -359,9 +683,65 @@ fn read_all(database: &Database, path: &Path, tables: &Tables) -> Result<String,
                 None => floor = floor.max(hard.max(soft)),
             }
         }
-        tables.sequence.store(sequence, Ordering::Release);
+        let rows = transaction.open_table(TRAFFIC).map_err(redb::Error::from)?;
+        for row in rows.iter().map_err(redb::Error::from)? {
+            let (key, value) = row.map_err(redb::Error::from)?;
+            let (hard, soft) = value.value();
+            match TrafficSlot::decode(key.value()) {
+                Some((slot, site)) => add_traffic(tables, site, slot, Marks { hard, soft }),
+                None => floor = floor.max(hard.max(soft)),
+            }
+        }
+        // Any number up to the reserved one may have been given before a loss of power.
+        tables
+            .sequence
+            .store(sequence.max(reserved), Ordering::Release);
         tables.floor.store(floor, Ordering::Release);
     }
     transaction.commit().map_err(redb::Error::from)?;
     Ok(identity)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::slot::Purge;
+    use super::*;
+    use crate::clock::SystemClock;
+
+    #[test]
+    fn an_invalidation_that_can_be_written_nowhere_does_not_hold() {
+        let state = tempfile::tempdir().unwrap();
+        let missing = state.path().join("missing");
+        let mut scribe = Scribe {
+            path: missing.join(FILE),
+            database: None,
+            tables: Arc::new(Tables::new()),
+            max_clocks: 10,
+            clock: SystemClock::shared(),
+            log: TrafficLog::new(&missing, "name"),
+            bound: Bound::new(10),
+            reserved: 0,
+            has_rows: false,
+        };
+        let invalidate = |scribe: &mut Scribe| {
+            let (answer, mut answered) = oneshot::channel();
+            scribe.serve_invalidations(vec![InvalidateCall {
+                site: "demo".into(),
+                items: vec![Invalidation {
+                    slot: TrafficSlot::Url(1),
+                    kind: Purge::Hard,
+                }],
+                answer,
+            }]);
+            answered.try_recv().unwrap()
+        };
+        assert!(invalidate(&mut scribe).is_err());
+        assert_eq!(scribe.tables.traffic(), 0);
+        assert_eq!(scribe.tables.sequence.load(Ordering::Acquire), 0);
+
+        // The disk is back, and the log is not tried yet: the database alone will do.
+        fs::create_dir(&missing).unwrap();
+        assert!(matches!(invalidate(&mut scribe), Ok(Invalidated::Holds(1))));
+        assert_eq!(scribe.tables.traffic(), 1);
+    }
 }

@@ -5,13 +5,18 @@
 //! its last validation began; comparing those with the slots that concern it tells whether it was
 //! purged since. So a purge costs the same however much it hits, holds for what is being fetched while
 //! it happens, and cannot be undone by a restart or by a clock that steps.
+//!
+//! What traffic shows to be out of date has slots and a file of its own, bounded and without an fsync:
+//! strangers cause it, and must neither crowd out the purges of operators nor wear out the disk.
 
 mod journal;
+mod log;
 mod slot;
 mod table;
+mod traffic;
 
 #[cfg(test)]
 mod tests;
 
-pub use self::slot::{Purge, PurgeItem, Purged, Slot};
+pub use self::slot::{Invalidation, Purge, PurgeItem, Purged, Slot, TrafficSlot};
 pub use self::table::{Clocks, SiteClock};

@@ -41,6 +41,24 @@ pub struct PurgeItem {
     pub kind: Purge,
 }
 
+/// What an invalidation is about, within its site.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TrafficSlot {
+    /// One URL in all its variants, as [`Slot::Url`].
+    Url(u128),
+    /// The objects that carry a tag, as [`Slot::Tag`].
+    Tag(u128),
+}
+
+/// One thing that traffic has shown to be out of date (RFC 9111 section 4.4, RFC 9875 section 3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Invalidation {
+    /// What.
+    pub slot: TrafficSlot,
+    /// How.
+    pub kind: Purge,
+}
+
 /// Whether an object was purged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Purged {
@@ -66,6 +84,16 @@ impl Marks {
             Purge::Soft => &mut self.soft,
         };
         *mark = sequence.max(*mark);
+    }
+
+    pub(super) fn merge(&mut self, other: Self) {
+        self.hard = self.hard.max(other.hard);
+        self.soft = self.soft.max(other.soft);
+    }
+
+    /// Whether `other` says nothing beside these.
+    pub(super) fn covers(&self, other: Self) -> bool {
+        self.hard >= other.hard && self.soft >= other.soft
     }
 
     pub(super) fn latest(&self) -> u64 {
@@ -138,6 +166,30 @@ impl Slot {
             EVERYTHING => rest.is_empty().then_some(Self::Everything),
             _ => None,
         }
+    }
+}
+
+impl TrafficSlot {
+    /// The slot and its site as bytes: the kind, the hash, the name of the site.
+    pub(super) fn encode(self, site: &str) -> Vec<u8> {
+        let (kind, hash) = match self {
+            Self::Url(url) => (URL, url),
+            Self::Tag(tag) => (TAG, tag),
+        };
+        [&[kind][..], &hash.to_le_bytes(), site.as_bytes()].concat()
+    }
+
+    /// The slot and the site of such bytes, or `None` for others.
+    pub(super) fn decode(key: &[u8]) -> Option<(Self, &str)> {
+        let (kind, rest) = key.split_first()?;
+        let (hash, site) = rest.split_first_chunk::<16>()?;
+        let hash = u128::from_le_bytes(*hash);
+        let slot = match *kind {
+            URL => Self::Url(hash),
+            TAG => Self::Tag(hash),
+            _ => return None,
+        };
+        Some((slot, std::str::from_utf8(site).ok()?))
     }
 }
 

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::RwLock;
 
-use super::journal::Journal;
-use super::slot::{Marks, PurgeItem, Purged, Slot};
+use super::journal::{Journal, Limits};
+use super::slot::{Invalidation, Marks, PurgeItem, Purged, Slot, TrafficSlot};
+use crate::clock::{SharedClock, SystemClock};
 use crate::store::{Object, StoreError};
 
 const URL_SHARDS: usize = 64;
@@ -22,7 +23,15 @@ pub struct Clocks {
 impl Clocks {
     /// Reads the clocks in `state`, or starts them there. Blocks.
     pub(in crate::store) fn open(state: &Path, max_clocks: usize) -> Result<Self, StoreError> {
-        let (journal, tables, identity) = Journal::open(state, max_clocks)?;
+        Self::open_with(state, Limits::of(max_clocks), SystemClock::shared())
+    }
+
+    pub(super) fn open_with(
+        state: &Path,
+        limits: Limits,
+        clock: SharedClock,
+    ) -> Result<Self, StoreError> {
+        let (journal, tables, identity) = Journal::open(state, limits, clock)?;
         Ok(Self {
             tables,
             journal,
@@ -30,7 +39,7 @@ impl Clocks {
         })
     }
 
-    /// The number of the last purge that is durable. What is fetched from now on carries it.
+    /// The number of the last purge or invalidation that holds. What is fetched from now on carries it.
     #[must_use]
     pub fn sequence(&self) -> u64 {
         self.tables.sequence.load(Ordering::Acquire)
@@ -42,10 +51,22 @@ impl Clocks {
         self.tables.floor.load(Ordering::Acquire)
     }
 
-    /// How many clocks are held.
+    /// How many clocks are held, without those of invalidations.
     #[must_use]
     pub fn slots(&self) -> usize {
         self.tables.slots.load(Ordering::Relaxed)
+    }
+
+    /// How many clocks of invalidations are held.
+    #[must_use]
+    pub fn traffic(&self) -> usize {
+        self.tables.traffic()
+    }
+
+    /// How often, since the start, the clock of a site was raised in place of its invalidations.
+    #[must_use]
+    pub fn overflows(&self) -> u64 {
+        self.tables.overflows.load(Ordering::Relaxed)
     }
 
     /// Purges, all or nothing, and returns the number of this purge. When it returns, the purge is on
@@ -61,6 +82,30 @@ impl Clocks {
             return Ok(self.sequence());
         }
         self.journal.purge(items).await
+    }
+
+    /// Purges what traffic has shown to be out of date, all or nothing, and returns the number of this
+    /// invalidation. When it returns, it holds for every look-up that starts afterwards. It outlives the
+    /// process, but perhaps not a loss of power: it costs a write, not an fsync.
+    ///
+    /// The clocks of invalidations are bounded by themselves. When there are too many, the site with the
+    /// most of them gets its own clock raised in place of all of them, at most once a second; with twice
+    /// too many within that second, this waits for the second to end.
+    ///
+    /// Not cancel-safe in the sense that an invalidation whose call is dropped may still happen.
+    ///
+    /// # Errors
+    ///
+    /// When it could neither be written to the log nor to the database: then it does not hold.
+    pub async fn invalidate(
+        &self,
+        site: &str,
+        items: Vec<Invalidation>,
+    ) -> Result<u64, StoreError> {
+        if items.is_empty() {
+            return Ok(self.sequence());
+        }
+        self.journal.invalidate(site, items).await
     }
 
     /// The clock of a site, to be kept by those who check often.
@@ -117,7 +162,7 @@ impl Clocks {
             purged = purged.max(verdict);
         };
         consider(tables.url_shard(url).read().get(&url).copied());
-        site.consider(path, tags, consider);
+        site.consider(url, path, tags, consider);
         purged
     }
 
@@ -146,6 +191,9 @@ struct SiteMarks {
     prefixes: HashMap<Box<[u8]>, Marks>,
     /// The lengths that prefixes have: only those of a path are looked up.
     lengths: BTreeSet<usize>,
+    /// What traffic has invalidated. Apart from the others, so that dropping these leaves those as they
+    /// are; here and not with the URLs, so that a site's own can be dropped in one go.
+    traffic: HashMap<TrafficSlot, Marks>,
 }
 
 impl SiteClock {
@@ -167,12 +215,24 @@ impl SiteClock {
         self.epoch.fetch_add(1, Ordering::Release);
     }
 
-    fn consider(&self, path: &str, tags: &[u128], mut consider: impl FnMut(Option<Marks>)) {
+    fn consider(
+        &self,
+        url: u128,
+        path: &str,
+        tags: &[u128],
+        mut consider: impl FnMut(Option<Marks>),
+    ) {
         let marks = self.marks.read();
         consider(marks.site);
         if !marks.tags.is_empty() {
             for tag in tags {
                 consider(marks.tags.get(tag).copied());
+            }
+        }
+        if !marks.traffic.is_empty() {
+            consider(marks.traffic.get(&TrafficSlot::Url(url)).copied());
+            for tag in tags {
+                consider(marks.traffic.get(&TrafficSlot::Tag(*tag)).copied());
             }
         }
         for length in &marks.lengths {
@@ -184,12 +244,14 @@ impl SiteClock {
     }
 }
 
-/// All clocks in memory, equal to what is durable.
+/// All clocks in memory, equal to what is written. Only the journal's thread changes them.
 #[derive(Debug)]
 pub(super) struct Tables {
     pub(super) sequence: AtomicU64,
     pub(super) floor: AtomicU64,
     slots: AtomicUsize,
+    traffic: AtomicUsize,
+    pub(super) overflows: AtomicU64,
     everything: RwLock<Marks>,
     urls: Box<[RwLock<HashMap<u128, Marks>>]>,
     sites: RwLock<HashMap<Box<str>, Arc<SiteClock>>>,
@@ -201,6 +263,8 @@ impl Tables {
             sequence: AtomicU64::new(0),
             floor: AtomicU64::new(0),
             slots: AtomicUsize::new(0),
+            traffic: AtomicUsize::new(0),
+            overflows: AtomicU64::new(0),
             everything: RwLock::default(),
             urls: (0..URL_SHARDS).map(|_| RwLock::default()).collect(),
             sites: RwLock::default(),
@@ -277,7 +341,66 @@ impl Tables {
         }
     }
 
-    /// Calls `visit` with the marks of every slot.
+    pub(super) fn traffic(&self) -> usize {
+        self.traffic.load(Ordering::Relaxed)
+    }
+
+    /// The marks that invalidations have left on a slot.
+    pub(super) fn traffic_marks(&self, site: &str, slot: TrafficSlot) -> Option<Marks> {
+        self.site(site).marks.read().traffic.get(&slot).copied()
+    }
+
+    /// How many slots of each site have such marks.
+    pub(super) fn traffic_of_sites(&self) -> Vec<(Box<str>, usize)> {
+        let sites = self.sites.read();
+        let count = |site: &SiteClock| site.marks.read().traffic.len();
+        sites
+            .iter()
+            .map(|(name, site)| (name.clone(), count(site)))
+            .collect()
+    }
+
+    /// Calls `visit` with such marks of one site, and returns how many slots have them.
+    pub(super) fn traffic_of_site(&self, site: &str, visit: impl FnMut(Marks)) -> usize {
+        let site = self.site(site);
+        let marks = site.marks.read();
+        marks.traffic.values().copied().for_each(visit);
+        marks.traffic.len()
+    }
+
+    /// Calls `visit` with every slot that has such marks.
+    pub(super) fn each_traffic(&self, mut visit: impl FnMut(&str, TrafficSlot, Marks)) {
+        for (name, site) in self.sites.read().iter() {
+            for (slot, marks) in &site.marks.read().traffic {
+                visit(name, *slot, *marks);
+            }
+        }
+    }
+
+    /// Sets what invalidations have left on slots of a site; the epochs are turned afterwards.
+    pub(super) fn set_traffic(
+        &self,
+        site: &str,
+        marks: impl IntoIterator<Item = (TrafficSlot, Marks)>,
+    ) {
+        let site = self.site(site);
+        let traffic = &mut site.marks.write().traffic;
+        let before = traffic.len();
+        traffic.extend(marks);
+        self.traffic
+            .fetch_add(traffic.len() - before, Ordering::Relaxed);
+    }
+
+    /// Drops all that invalidations have left on slots of a site, whose clock must have been raised
+    /// before.
+    pub(super) fn drop_traffic(&self, site: &str) {
+        let site = self.site(site);
+        let traffic = &mut site.marks.write().traffic;
+        self.traffic.fetch_sub(traffic.len(), Ordering::Relaxed);
+        *traffic = HashMap::new();
+    }
+
+    /// Calls `visit` with the marks of every slot, without those of invalidations.
     pub(super) fn each_marks(&self, mut visit: impl FnMut(Marks)) {
         let everything = *self.everything.read();
         if everything.latest() > 0 {
@@ -318,6 +441,7 @@ impl Tables {
                 tags,
                 prefixes,
                 lengths,
+                traffic,
             } = &mut *table;
             if site.as_ref().is_some_and(|marks| !keep(marks)) {
                 *site = None;
@@ -329,6 +453,10 @@ impl Tables {
             lengths.clear();
             lengths.extend(prefixes.keys().map(|prefix| prefix.len()));
             dropped += before - tags.len() - prefixes.len();
+            let before = traffic.len();
+            traffic.retain(|_, marks| keep(marks));
+            self.traffic
+                .fetch_sub(before - traffic.len(), Ordering::Relaxed);
         }
         self.slots.fetch_sub(dropped, Ordering::Relaxed);
     }
@@ -348,6 +476,11 @@ impl Tables {
         for site in sites {
             self.site(site).turn();
         }
+    }
+
+    /// Tells a site that something of it was invalidated.
+    pub(super) fn turn_epoch(&self, site: &str) {
+        self.site(site).turn();
     }
 
     pub(super) fn turn_all_epochs(&self) {

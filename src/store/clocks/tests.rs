@@ -2,12 +2,15 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::slot::{Purge, PurgeItem, Purged, Slot};
+use super::journal::Limits;
+use super::slot::{Invalidation, Purge, PurgeItem, Purged, Slot, TrafficSlot};
 use super::table::Clocks;
+use crate::clock::{Clock, ManualClock};
 use crate::store::testing::plain_object;
 use crate::store::{Body, Object};
 
@@ -346,14 +349,473 @@ async fn a_slow_database_lets_no_new_fetch_see_a_purge_too_early() {
     }
 }
 
+fn hard_url(url: u128) -> Invalidation {
+    Invalidation {
+        slot: TrafficSlot::Url(url),
+        kind: Purge::Hard,
+    }
+}
+
+fn soft_tag(tag: u128) -> Invalidation {
+    Invalidation {
+        slot: TrafficSlot::Tag(tag),
+        kind: Purge::Soft,
+    }
+}
+
+fn hard_urls(urls: std::ops::Range<u128>) -> Vec<Invalidation> {
+    urls.map(hard_url).collect()
+}
+
+fn manual() -> Arc<ManualClock> {
+    Arc::new(ManualClock::starting_at(SystemTime::UNIX_EPOCH))
+}
+
+/// Clocks that keep few invalidations.
+fn open_small(state: &Path, max_traffic: usize, clock: &Arc<ManualClock>) -> Clocks {
+    let limits = Limits {
+        max_clocks: MANY,
+        max_traffic,
+    };
+    Clocks::open_with(state, limits, Arc::clone(clock) as Arc<dyn Clock>).unwrap()
+}
+
+/// What a crash at this moment would leave: the files as they are.
+fn crashed(state: &Path) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(state).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+    }
+    copy
+}
+
+#[tokio::test]
+async fn an_invalidation_holds_when_its_call_returns() {
+    let state = tempfile::tempdir().unwrap();
+    let clocks = open(state.path());
+    let (site, other) = (clocks.site("demo"), clocks.site("other"));
+    let fetched = object(0, 0);
+    assert_eq!(clocks.check(&site, &fetched), Purged::No);
+    let (mine, theirs) = (site.epoch(), other.epoch());
+
+    let items = vec![soft_tag(2), hard_url(12)];
+    assert_eq!(clocks.invalidate("demo", items).await.unwrap(), 1);
+    assert_eq!(clocks.sequence(), 1);
+    assert_eq!(clocks.check(&site, &fetched), Purged::Soft);
+    assert_eq!(clocks.check(&site, &object(0, 1)), Purged::No);
+    assert_ne!(site.epoch(), mine);
+
+    assert_eq!(
+        clocks.invalidate("demo", vec![hard_url(11)]).await.unwrap(),
+        2
+    );
+    assert_eq!(clocks.check(&site, &fetched), Purged::Hard);
+    assert_eq!(clocks.check(&site, &object(1, 2)), Purged::Hard);
+    assert_eq!(clocks.check(&site, &object(2, 2)), Purged::No);
+
+    // Not the other site's, which does not even look again.
+    assert_eq!(other.epoch(), theirs);
+    assert_eq!(clocks.check(&other, &object(0, 0)), Purged::No);
+    assert_eq!((clocks.traffic(), clocks.slots()), (3, 0));
+    assert_eq!(clocks.invalidate("demo", Vec::new()).await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn a_fetch_that_began_before_an_invalidation_is_caught_by_it() {
+    let state = tempfile::tempdir().unwrap();
+    let clocks = open(state.path());
+    let site = clocks.site("demo");
+    for n in 1..50 {
+        let began = clocks.sequence();
+        let number = clocks.invalidate("demo", vec![hard_url(11)]).await.unwrap();
+        assert_eq!(number, n);
+        assert_eq!(clocks.check(&site, &object(began, began)), Purged::Hard);
+        let again = clocks.sequence();
+        assert_eq!(clocks.check(&site, &object(again, again)), Purged::No);
+    }
+    assert_eq!(clocks.traffic(), 1);
+}
+
+#[tokio::test]
+async fn purges_and_invalidations_at_the_same_time_have_numbers_of_their_own() {
+    let state = tempfile::tempdir().unwrap();
+    let clocks = Arc::new(open(state.path()));
+    let calls: Vec<_> = (0..200u128)
+        .map(|n| {
+            let clocks = Arc::clone(&clocks);
+            tokio::spawn(async move {
+                let began = clocks.sequence();
+                let number = match n % 2 {
+                    0 => clocks.purge(vec![hard(Slot::Url(n))]).await.unwrap(),
+                    _ => clocks.invalidate("demo", vec![hard_url(n)]).await.unwrap(),
+                };
+                let site = clocks.site("demo");
+                let check = |began| clocks.check_marks(&site, n, "/", &[], began, began);
+                assert_eq!(check(began), Purged::Hard);
+                assert_eq!(check(number), Purged::No);
+                number
+            })
+        })
+        .collect();
+    let mut numbers = Vec::new();
+    for call in calls {
+        numbers.push(call.await.unwrap());
+    }
+    numbers.sort_unstable();
+    assert_eq!(numbers, (1..=200).collect::<Vec<u64>>());
+}
+
+#[tokio::test]
+async fn invalidations_outlive_a_restart_and_a_crash() {
+    let state = tempfile::tempdir().unwrap();
+    let clocks = open(state.path());
+    clocks.purge(vec![hard(Slot::Url(5))]).await.unwrap();
+    for _ in 0..3 {
+        let items = vec![hard_url(11), soft_tag(7)];
+        clocks.invalidate("demo", items).await.unwrap();
+    }
+    let crash = crashed(state.path());
+    clocks.close().await;
+    for state in [&crash, &state] {
+        let clocks = open(state.path());
+        let sequence = clocks.sequence();
+        assert!(sequence >= 4);
+        assert_eq!(
+            (clocks.traffic(), clocks.slots(), clocks.floor()),
+            (2, 1, 0)
+        );
+        let site = clocks.site("demo");
+        let check = |url, tags: &[u128], at| clocks.check_marks(&site, url, "/", tags, at, at);
+        assert_eq!(check(11, &[], 3), Purged::Hard);
+        assert_eq!(check(11, &[], 4), Purged::No);
+        assert_eq!(check(1, &[7], 3), Purged::Soft);
+        assert_eq!(check(1, &[7], 4), Purged::No);
+        assert_eq!(check(5, &[], 0), Purged::Hard);
+
+        let number = clocks.invalidate("demo", vec![hard_url(12)]).await.unwrap();
+        assert_eq!(number, sequence + 1);
+        clocks.close().await;
+        assert_eq!(open(state.path()).traffic(), 3);
+    }
+}
+
+#[tokio::test]
+async fn a_loss_of_power_takes_invalidations_but_gives_no_number_twice() {
+    let state = tempfile::tempdir().unwrap();
+    let clocks = open(state.path());
+    for _ in 0..10 {
+        clocks.invalidate("demo", vec![hard_url(1)]).await.unwrap();
+    }
+    let fetched = object(clocks.sequence(), clocks.sequence());
+    clocks.close().await;
+    std::fs::remove_file(state.path().join("traffic.log")).unwrap();
+
+    let clocks = open(state.path());
+    let site = clocks.site("demo");
+    assert_eq!(clocks.traffic(), 0);
+    assert_eq!(clocks.check(&site, &fetched), Purged::No);
+    // Had this purge a number that was given before, it would miss what was fetched then.
+    clocks.purge(vec![hard(Slot::Url(11))]).await.unwrap();
+    assert_eq!(clocks.check(&site, &fetched), Purged::Hard);
+}
+
+#[tokio::test]
+async fn too_many_invalidations_raise_the_clock_of_their_site_alone() {
+    let state = tempfile::tempdir().unwrap();
+    let clock = manual();
+    let clocks = open_small(state.path(), 8, &clock);
+    let (site, other) = (clocks.site("demo"), clocks.site("other"));
+    clocks
+        .invalidate("demo", hard_urls(100..106))
+        .await
+        .unwrap();
+    clocks
+        .invalidate("other", hard_urls(200..202))
+        .await
+        .unwrap();
+    assert_eq!((clocks.traffic(), clocks.overflows()), (8, 0));
+    // What is there already takes no room.
+    clocks
+        .invalidate("demo", hard_urls(100..106))
+        .await
+        .unwrap();
+    assert_eq!((clocks.traffic(), clocks.overflows()), (8, 0));
+
+    // The call of the other makes one too many; the site with the most of them pays.
+    let number = clocks
+        .invalidate("other", hard_urls(202..203))
+        .await
+        .unwrap();
+    assert_eq!((clocks.traffic(), clocks.overflows()), (3, 1));
+    assert_eq!((clocks.slots(), clocks.floor()), (1, 0));
+    assert_eq!(number, 4);
+    let check = |clocks: &Clocks| {
+        let (site, other) = (clocks.site("demo"), clocks.site("other"));
+        assert_eq!(clocks.check(&site, &object(2, 2)), Purged::Hard);
+        assert_eq!(clocks.check(&site, &object(3, 3)), Purged::No);
+        assert_eq!(clocks.check(&other, &object(0, 0)), Purged::No);
+        let check = |url| clocks.check_marks(&other, url, "/", &[], 1, 1);
+        assert_eq!(check(201), Purged::Hard);
+        assert_eq!(check(202), Purged::Hard);
+        assert_eq!(check(203), Purged::No);
+    };
+    check(&clocks);
+    drop((clocks, site, other));
+    let clocks = open_small(state.path(), 8, &clock);
+    assert_eq!((clocks.traffic(), clocks.slots()), (3, 1));
+    check(&clocks);
+}
+
+#[tokio::test]
+async fn soft_invalidations_that_overflow_purge_the_site_softly() {
+    let state = tempfile::tempdir().unwrap();
+    let clocks = open_small(state.path(), 4, &manual());
+    let items = (0..5).map(soft_tag).collect();
+    assert_eq!(clocks.invalidate("demo", items).await.unwrap(), 1);
+    assert_eq!((clocks.traffic(), clocks.overflows()), (0, 1));
+    let site = clocks.site("demo");
+    assert_eq!(clocks.check(&site, &object(0, 0)), Purged::Soft);
+    assert_eq!(clocks.check(&site, &object(0, 1)), Purged::No);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sites_clock_is_raised_once_a_second_and_calls_beyond_twice_the_bound_wait() {
+    let state = tempfile::tempdir().unwrap();
+    let clock = manual();
+    let clocks = open_small(state.path(), 8, &clock);
+    let raised = clocks.invalidate("demo", hard_urls(0..9)).await.unwrap();
+    assert_eq!((clocks.traffic(), clocks.overflows()), (0, 1));
+
+    // Within the second there is room for twice as many.
+    clocks
+        .invalidate("demo", hard_urls(100..116))
+        .await
+        .unwrap();
+    assert_eq!((clocks.traffic(), clocks.overflows()), (16, 1));
+    let site = clocks.site("demo");
+    assert_eq!(clocks.check(&site, &object(raised, raised)), Purged::No);
+
+    clock.advance(Duration::from_millis(999));
+    let call = clocks.invalidate("demo", hard_urls(11..12));
+    let waited = tokio::time::timeout(Duration::from_secs(5), call).await;
+    assert!(waited.is_err());
+    // The thread has done the above when it answers this one.
+    clocks.purge(vec![hard(Slot::Url(1))]).await.unwrap();
+    assert_eq!((clocks.traffic(), clocks.overflows()), (16, 1));
+    assert_eq!(clocks.check(&site, &object(raised, raised)), Purged::No);
+
+    clock.advance(Duration::from_millis(1));
+    let number = clocks.invalidate("demo", hard_urls(11..12)).await.unwrap();
+    assert_eq!((clocks.traffic(), clocks.overflows()), (0, 2));
+    assert_eq!(clocks.check(&site, &object(raised, raised)), Purged::Hard);
+    assert_eq!(clocks.check(&site, &object(number, number)), Purged::No);
+}
+
+#[tokio::test]
+async fn a_purge_of_what_was_invalidated_outlives_the_overflow() {
+    let state = tempfile::tempdir().unwrap();
+    let clock = manual();
+    {
+        let clocks = open_small(state.path(), 4, &clock);
+        let demo = |kind: Purge| Invalidation {
+            slot: TrafficSlot::Url(11),
+            kind,
+        };
+        // Before and after a purge of the same URL, weaker each time.
+        let before = vec![demo(Purge::Soft)];
+        assert_eq!(clocks.invalidate("demo", before).await.unwrap(), 1);
+        let purge = vec![hard(Slot::Url(11))];
+        assert_eq!(clocks.purge(purge).await.unwrap(), 2);
+        let after = vec![demo(Purge::Soft)];
+        assert_eq!(clocks.invalidate("demo", after).await.unwrap(), 3);
+        let site = clocks.site("demo");
+        assert_eq!(clocks.check(&site, &object(1, 9)), Purged::Hard);
+        assert_eq!(clocks.check(&site, &object(2, 2)), Purged::Soft);
+        let more = (1000..1004).map(soft_tag).collect();
+        clocks.invalidate("demo", more).await.unwrap();
+        assert_eq!((clocks.traffic(), clocks.overflows()), (0, 1));
+        assert_eq!(clocks.check(&site, &object(1, 9)), Purged::Hard);
+    }
+    let clocks = open_small(state.path(), 4, &clock);
+    let site = clocks.site("demo");
+    assert_eq!(clocks.check(&site, &object(1, 9)), Purged::Hard);
+    assert_eq!(clocks.check(&site, &object(2, 3)), Purged::Soft);
+}
+
+#[tokio::test]
+async fn invalidations_raise_no_floor_but_go_below_one() {
+    let state = tempfile::tempdir().unwrap();
+    let clocks = Clocks::open(state.path(), 10).unwrap();
+    clocks.invalidate("demo", hard_urls(0..1000)).await.unwrap();
+    assert_eq!((clocks.slots(), clocks.floor()), (0, 0));
+    let items = (0..11).map(|n| hard(Slot::Url(n))).collect();
+    clocks.purge(items).await.unwrap();
+    assert_eq!(clocks.floor(), 2);
+    assert_eq!((clocks.slots(), clocks.traffic()), (0, 0));
+}
+
+/// Invalidates the URLs 1 to 5 by a call each, changes the log, and opens again.
+async fn after_change_of_log(change: impl FnOnce(&mut Vec<u8>)) -> (tempfile::TempDir, Clocks) {
+    let state = tempfile::tempdir().unwrap();
+    let clocks = open(state.path());
+    for n in 1..=5 {
+        clocks.invalidate("demo", vec![hard_url(n)]).await.unwrap();
+    }
+    clocks.close().await;
+    let path = state.path().join("traffic.log");
+    let mut log = std::fs::read(&path).unwrap();
+    change(&mut log);
+    std::fs::write(&path, log).unwrap();
+    let clocks = open(state.path());
+    (state, clocks)
+}
+
+#[tokio::test]
+async fn a_torn_tail_of_the_log_is_cut_off() {
+    let (state, clocks) = after_change_of_log(|log| log.truncate(log.len() - 3)).await;
+    assert_eq!((clocks.traffic(), clocks.floor()), (4, 0));
+    // What is written next is not written behind the torn part.
+    clocks.invalidate("demo", vec![hard_url(9)]).await.unwrap();
+    clocks.close().await;
+    let clocks = open(state.path());
+    assert_eq!((clocks.traffic(), clocks.floor()), (5, 0));
+    let (_state, clocks) = after_change_of_log(|log| log.fill(0)).await;
+    assert_eq!((clocks.traffic(), clocks.floor()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_damaged_log_purges_all_that_is_older() {
+    let changes: [fn(&mut Vec<u8>); 3] = [
+        |log| {
+            let middle = log.len() - 100;
+            log[middle] ^= 1;
+        },
+        |log| log[6] ^= 1,
+        |log| *log = b"something else\n".to_vec(),
+    ];
+    for change in changes {
+        let (state, clocks) = after_change_of_log(change).await;
+        let sequence = clocks.sequence();
+        assert!(sequence >= 5);
+        assert_eq!(clocks.floor(), sequence);
+        let site = clocks.site("demo");
+        assert_eq!(clocks.check(&site, &object(4, 4)), Purged::Hard);
+        let fetched = object(sequence, sequence);
+        assert_eq!(clocks.check(&site, &fetched), Purged::No);
+        // Once: the next start finds nothing wrong, and what was purged stays so.
+        clocks.invalidate("demo", vec![hard_url(1)]).await.unwrap();
+        clocks.close().await;
+        let clocks = open(state.path());
+        assert_eq!((clocks.traffic(), clocks.floor()), (1, sequence));
+        let site = clocks.site("demo");
+        assert_eq!(clocks.check(&site, &object(4, 4)), Purged::Hard);
+        assert_eq!(clocks.check(&site, &fetched), Purged::No);
+    }
+}
+
+#[tokio::test]
+async fn the_log_of_a_lost_database_means_nothing_to_the_next() {
+    let state = tempfile::tempdir().unwrap();
+    let clocks = open(state.path());
+    clocks.invalidate("demo", vec![hard_url(11)]).await.unwrap();
+    clocks.close().await;
+    std::fs::remove_file(state.path().join("purge.redb")).unwrap();
+    let clocks = open(state.path());
+    assert_eq!((clocks.sequence(), clocks.traffic()), (0, 0));
+    assert_eq!(clocks.floor(), 0);
+}
+
+#[tokio::test]
+async fn invalidations_go_to_the_database_while_the_log_cannot_be_written() {
+    let state = tempfile::tempdir().unwrap();
+    let clock = manual();
+    let clocks = open_small(state.path(), 8, &clock);
+    // In the way of the file that is written first.
+    let obstacle = state.path().join("traffic.new");
+    std::fs::create_dir(&obstacle).unwrap();
+    clocks.invalidate("demo", vec![hard_url(11)]).await.unwrap();
+    clocks
+        .invalidate("other", vec![hard_url(12)])
+        .await
+        .unwrap();
+    assert!(!state.path().join("traffic.log").exists());
+    assert_eq!((clocks.traffic(), clocks.slots()), (2, 0));
+    clocks.close().await;
+
+    let clocks = open_small(state.path(), 8, &clock);
+    let site = clocks.site("demo");
+    assert_eq!((clocks.traffic(), clocks.slots()), (2, 0));
+    assert_eq!(clocks.check(&site, &object(0, 0)), Purged::Hard);
+    // What overflows leaves the database, too.
+    clocks.invalidate("demo", hard_urls(20..28)).await.unwrap();
+    assert_eq!((clocks.traffic(), clocks.overflows()), (1, 1));
+    clocks.close().await;
+    let clocks = open_small(state.path(), 8, &clock);
+    assert_eq!((clocks.traffic(), clocks.slots()), (1, 1));
+
+    // It is tried again after a second, and then has all of them.
+    std::fs::remove_dir(&obstacle).unwrap();
+    clock.advance(Duration::from_secs(2));
+    clocks.invalidate("demo", vec![hard_url(30)]).await.unwrap();
+    clocks.close().await;
+    assert!(state.path().join("traffic.log").exists());
+    let clocks = open_small(state.path(), 8, &clock);
+    let (site, other) = (clocks.site("demo"), clocks.site("other"));
+    assert_eq!(clocks.traffic(), 2);
+    assert_eq!(clocks.check(&site, &object(0, 0)), Purged::Hard);
+    assert_eq!(clocks.check_marks(&other, 12, "/", &[], 1, 1), Purged::Hard);
+}
+
+#[tokio::test]
+async fn the_log_is_written_anew_before_it_is_large() {
+    let state = tempfile::tempdir().unwrap();
+    let clocks = open(state.path());
+    let mut largest = 0;
+    for _ in 0..60 {
+        clocks.invalidate("demo", hard_urls(0..2000)).await.unwrap();
+        let length = std::fs::metadata(state.path().join("traffic.log"))
+            .unwrap()
+            .len();
+        largest = largest.max(length);
+    }
+    assert!((4 << 20..5 << 20).contains(&largest), "{largest}");
+    clocks.close().await;
+    let clocks = open(state.path());
+    assert_eq!(clocks.traffic(), 2000);
+    let site = clocks.site("demo");
+    let check = |at| clocks.check_marks(&site, 1999, "/", &[], at, at);
+    assert_eq!((check(59), check(60)), (Purged::Hard, Purged::No));
+}
+
+#[tokio::test]
+async fn closed_clocks_refuse_invalidations() {
+    let state = tempfile::tempdir().unwrap();
+    let clocks = open(state.path());
+    clocks.close().await;
+    assert!(clocks.invalidate("demo", vec![hard_url(1)]).await.is_err());
+}
+
 /// The clocks as one would write them down: a list of purges.
 #[derive(Debug, Default)]
 struct Naive {
     purges: Vec<(u64, PurgeItem)>,
+    invalidations: Vec<(u64, String, Invalidation)>,
 }
 
 impl Naive {
     fn check(&self, site: &str, probe: &Probe) -> Purged {
+        let invalidated = self
+            .invalidations
+            .iter()
+            .filter(|(_, at, item)| {
+                at == site
+                    && match item.slot {
+                        TrafficSlot::Url(url) => url == probe.url,
+                        TrafficSlot::Tag(tag) => probe.tags.contains(&tag),
+                    }
+            })
+            .map(|(sequence, _, item)| probe.verdict(*sequence, item.kind));
         self.purges
             .iter()
             .filter(|(_, item)| match &item.slot {
@@ -363,11 +825,8 @@ impl Naive {
                 Slot::Site(at) => at == site,
                 Slot::Everything => true,
             })
-            .map(|(sequence, item)| match item.kind {
-                Purge::Hard if *sequence > probe.body_seq => Purged::Hard,
-                Purge::Soft if *sequence > probe.checked_seq => Purged::Soft,
-                Purge::Hard | Purge::Soft => Purged::No,
-            })
+            .map(|(sequence, item)| probe.verdict(*sequence, item.kind))
+            .chain(invalidated)
             .max()
             .unwrap_or(Purged::No)
     }
@@ -382,6 +841,27 @@ struct Probe {
     checked_seq: u64,
 }
 
+impl Probe {
+    fn verdict(&self, sequence: u64, kind: Purge) -> Purged {
+        match kind {
+            Purge::Hard if sequence > self.body_seq => Purged::Hard,
+            Purge::Soft if sequence > self.checked_seq => Purged::Soft,
+            Purge::Hard | Purge::Soft => Purged::No,
+        }
+    }
+
+    fn object(&self) -> Object {
+        Object {
+            url: self.url,
+            path: self.path.as_str().into(),
+            tags: self.tags.clone(),
+            body_seq: self.body_seq,
+            checked_seq: self.checked_seq,
+            ..plain_object("key", Body::Inline(Bytes::new()))
+        }
+    }
+}
+
 fn items() -> impl Strategy<Value = PurgeItem> {
     let site = prop_oneof![Just("a".to_owned()), Just("ab".to_owned())];
     let slot = prop_oneof![
@@ -392,6 +872,31 @@ fn items() -> impl Strategy<Value = PurgeItem> {
         1 => Just(Slot::Everything),
     ];
     (slot, any::<bool>()).prop_map(|(slot, is_hard)| if is_hard { hard(slot) } else { soft(slot) })
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Purge(Vec<PurgeItem>),
+    Invalidate(String, Vec<Invalidation>),
+    Restart,
+    Crash,
+}
+
+fn steps() -> impl Strategy<Value = Step> {
+    let site = prop_oneof![Just("a".to_owned()), Just("ab".to_owned())];
+    let slot = prop_oneof![
+        (0u128..6).prop_map(TrafficSlot::Url),
+        (0u128..6).prop_map(TrafficSlot::Tag)
+    ];
+    let kind = prop_oneof![Just(Purge::Hard), Just(Purge::Soft)];
+    let item = (slot, kind).prop_map(|(slot, kind)| Invalidation { slot, kind });
+    prop_oneof![
+        3 => proptest::collection::vec(items(), 1..3).prop_map(Step::Purge),
+        6 => (site, proptest::collection::vec(item, 1..5))
+            .prop_map(|(site, items)| Step::Invalidate(site, items)),
+        1 => Just(Step::Restart),
+        1 => Just(Step::Crash),
+    ]
 }
 
 fn probes() -> impl Strategy<Value = Probe> {
@@ -436,14 +941,7 @@ proptest! {
                     // An object belongs to one site.
                     let name = if m % 2 == 0 { "a" } else { "ab" };
                     let site = clocks.site(name);
-                    let object = objects.entry(m).or_insert_with(|| Object {
-                        url: probe.url,
-                        path: probe.path.as_str().into(),
-                        tags: probe.tags.clone(),
-                        body_seq: probe.body_seq,
-                        checked_seq: probe.checked_seq,
-                        ..plain_object("key", Body::Inline(Bytes::new()))
-                    });
+                    let object = objects.entry(m).or_insert_with(|| probe.object());
                     let (got, expect) = (clocks.check(&site, object), naive.check(name, probe));
                     if probe.body_seq > clocks.sequence() || probe.body_seq < clocks.floor() {
                         assert_eq!(got, Purged::Hard);
@@ -452,6 +950,73 @@ proptest! {
                     }
                     assert!(got >= expect || probe.body_seq > clocks.sequence());
                     assert!(clocks.slots() <= max);
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn purges_and_invalidations_are_one_list(
+        steps in proptest::collection::vec(steps(), 1..12),
+        probes in proptest::collection::vec(probes(), 1..20),
+        max_traffic in prop_oneof![Just(MANY), Just(3usize)],
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let state = tempfile::tempdir().unwrap();
+            let clock = manual();
+            let mut crash;
+            let mut clocks = open_small(state.path(), max_traffic, &clock);
+            let mut naive = Naive::default();
+            let mut objects: HashMap<usize, Object> = HashMap::new();
+            for step in steps {
+                // The clock of a site may be raised at each step.
+                clock.advance(Duration::from_secs(1));
+                let before = clocks.sequence();
+                match step {
+                    Step::Purge(items) => {
+                        let sequence = clocks.purge(items.clone()).await.unwrap();
+                        assert_eq!(sequence, before + 1);
+                        naive.purges.extend(items.into_iter().map(|item| (sequence, item)));
+                    }
+                    Step::Invalidate(site, items) => {
+                        let sequence = clocks.invalidate(&site, items.clone()).await.unwrap();
+                        assert_eq!(sequence, before + 1);
+                        let items = items.into_iter().map(|item| (sequence, site.clone(), item));
+                        naive.invalidations.extend(items);
+                    }
+                    Step::Restart => {
+                        clocks.close().await;
+                        clocks = open_small(state.path(), max_traffic, &clock);
+                        assert!(clocks.sequence() >= before);
+                        objects.clear();
+                    }
+                    Step::Crash => {
+                        crash = crashed(state.path());
+                        clocks.close().await;
+                        for entry in std::fs::read_dir(crash.path()).unwrap() {
+                            let entry = entry.unwrap();
+                            std::fs::copy(entry.path(), state.path().join(entry.file_name())).unwrap();
+                        }
+                        clocks = open_small(state.path(), max_traffic, &clock);
+                        assert!(clocks.sequence() >= before);
+                        objects.clear();
+                    }
+                }
+                assert!(clocks.traffic() <= max_traffic);
+                assert_eq!(clocks.floor(), 0);
+                for (m, probe) in probes.iter().enumerate() {
+                    let name = if m % 2 == 0 { "a" } else { "ab" };
+                    let site = clocks.site(name);
+                    let object = objects.entry(m).or_insert_with(|| probe.object());
+                    let (got, expect) = (clocks.check(&site, object), naive.check(name, probe));
+                    if probe.body_seq > clocks.sequence() {
+                        assert_eq!(got, Purged::Hard);
+                    } else if max_traffic == MANY {
+                        assert_eq!(got, expect, "{probe:?} {naive:?}");
+                    } else {
+                        assert!(got >= expect, "{probe:?} {naive:?}");
+                    }
                 }
             }
         });
