@@ -1,9 +1,9 @@
 use http::Method;
 
 use crate::origin;
-use crate::policy::{self, Invalidation};
+use crate::policy;
 use crate::semantics::reference::Resolved;
-use crate::store::{Purge, PurgeItem, Slot};
+use crate::store::{Invalidation, Purge, TrafficSlot};
 
 use super::{Ask, Cache};
 
@@ -19,18 +19,15 @@ impl Cache {
         let (status, fields) = (response.status, &response.headers);
         let named = policy::invalidations(&ask.zone.policy, method, &target, status, fields);
         let slots = named.into_iter().map(|named| match named {
-            Invalidation::Url(url) => Slot::Url(self.url_of(ask, &url)),
-            Invalidation::Group(group) => Slot::Tag {
-                site: ask.zone.name.to_string(),
-                tag: self.tag(&group),
-            },
+            policy::Invalidation::Url(url) => TrafficSlot::Url(self.url_of(ask, &url)),
+            policy::Invalidation::Group(group) => TrafficSlot::Tag(self.tag(&group)),
         });
         self.invalidate_slots(ask, slots.collect()).await;
     }
 
     /// Makes all that is stored for the URL of `ask` unusable.
     pub(super) async fn invalidate(&self, ask: &Ask) {
-        self.invalidate_slots(ask, vec![Slot::Url(ask.url(&self.store))])
+        self.invalidate_slots(ask, vec![TrafficSlot::Url(ask.url(&self.store))])
             .await;
     }
 
@@ -41,12 +38,17 @@ impl Cache {
         self.store.hash(&[text.as_bytes()])
     }
 
-    async fn invalidate_slots(&self, ask: &Ask, slots: Vec<Slot>) {
-        let items = slots.into_iter().map(|slot| PurgeItem {
+    async fn invalidate_slots(&self, ask: &Ask, slots: Vec<TrafficSlot>) {
+        let items = slots.into_iter().map(|slot| Invalidation {
             slot,
             kind: Purge::Hard,
         });
-        if let Err(error) = self.store.clocks().purge(items.collect()).await {
+        if let Err(error) = self
+            .store
+            .clocks()
+            .invalidate(&ask.zone.name, items.collect())
+            .await
+        {
             tracing::error!(site = %ask.zone.name, %error, "an invalidation could not be noted");
         }
     }
