@@ -298,8 +298,9 @@ impl Cache {
                             fields: index.fields.clone(),
                         })
                     }
-                    _ => None,
+                    _ => self.by_language(ask, &index).await,
                 };
+                let id = found.as_ref().map_or(id, |stored| stored.id);
                 Located {
                     id,
                     fields: index.fields.clone(),

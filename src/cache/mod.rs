@@ -12,6 +12,7 @@ mod fill;
 mod flight;
 mod install;
 mod invalidate;
+mod language;
 mod lookup;
 mod marks;
 mod opening;

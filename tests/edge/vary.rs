@@ -118,3 +118,38 @@ async fn variants_of_a_url_are_bounded_and_the_oldest_goes() {
     edge.get_with("/a", &[("x-kind", "red")]).await;
     assert_eq!(origin.count_for("/a"), asked + 1, "the oldest is not");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stored_language_answers_whoever_likes_it_best() {
+    let origin = Origin::start().await;
+    origin.on("/a", |request| {
+        let english = request
+            .header("accept-language")
+            .is_some_and(|langs| langs.starts_with("en"));
+        let language = if english { "en" } else { "de" };
+        Reply::ok(language)
+            .cache_control("max-age=600")
+            .header("vary", "accept-language")
+            .header("content-language", language)
+    });
+    let edge = Edge::with(&origin, "+++\nclient_headers = \"transparent\"\n").await;
+    let ask = async |langs: &str| {
+        edge.get_with("/a", &[("accept-language", langs)])
+            .await
+            .text()
+    };
+    assert_eq!(ask("de, en;q=0.5").await, "de");
+    assert_eq!(origin.count_for("/a"), 1);
+    assert_eq!(ask("fr;q=0.5, DE").await, "de");
+    assert_eq!(
+        origin.count_for("/a"),
+        1,
+        "nothing can be better than what is stored"
+    );
+    assert_eq!(ask("en, de;q=0.9").await, "en");
+    assert_eq!(
+        origin.count_for("/a"),
+        2,
+        "the origin may have what is liked better"
+    );
+}
