@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::origin;
 use crate::policy;
+use crate::semantics::interim::Interim;
 use crate::store::Store;
 
 use super::Zone;
@@ -34,6 +35,8 @@ pub struct Ask {
     pub peer: IpAddr,
     /// Whether the client came over TLS.
     pub secure: bool,
+    /// Where the interim answers of the pull that this starts go.
+    pub interim: Option<Interim>,
 }
 
 impl Ask {
@@ -110,7 +113,7 @@ impl Ask {
             client_host: self.host.clone(),
             headers,
             body: origin::Upload::None,
-            interim: None,
+            interim: self.interim.clone(),
         }
     }
 

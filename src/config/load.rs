@@ -160,6 +160,7 @@ fn ad_hoc_site(name: String, hosts: Vec<String>, source: origin::Source) -> Site
         hosts: hosts.into_iter().map(HostPattern::Exact).collect(),
         methods: vec![http::Method::GET, http::Method::HEAD, http::Method::OPTIONS],
         max_request_body_bytes: 0,
+        transparent: false,
         origin: origin::Config::new(source),
         cache: policy::Config::default(),
         compression: CompressionConfig::default(),

@@ -50,6 +50,7 @@ pub(super) fn read_site<'a>(
         hosts: hosts.iter().map(|(host, _)| host.clone()).collect(),
         methods,
         max_request_body_bytes,
+        transparent: false,
         cache: read_cache(cache, &origin.host_header),
         origin,
         compression: read_compression(top.section("compression")),

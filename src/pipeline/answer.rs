@@ -15,6 +15,7 @@ use crate::cache::{Ask, Cache, Lookup, Served, Story};
 use crate::clock::SharedClock;
 use crate::policy::{self, Authorization, KeyParts, Mode};
 use crate::semantics::host::Host;
+use crate::semantics::interim::Interim;
 use crate::semantics::path;
 use crate::semantics::status_fields::Forward;
 use crate::site::Site;
@@ -100,8 +101,14 @@ impl Pipeline {
         &self.cache
     }
 
-    /// Answers one request; every request gets an answer. The request's body is read only if it is passed on.
-    pub async fn answer<B>(&self, client: Client, request: http::Request<B>) -> Response<Body>
+    /// Answers one request; every request gets an answer. The request's body is read only if it is passed on, and
+    /// what an origin says meanwhile goes to `interim` only where the site is transparent.
+    pub async fn answer<B>(
+        &self,
+        client: Client,
+        request: http::Request<B>,
+        interim: Option<Interim>,
+    ) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>>
             + Send
@@ -125,7 +132,10 @@ impl Pipeline {
         let (site, told) = match admitted {
             Ok(admitted) => {
                 let site = Arc::clone(&admitted.site);
-                let told = self.respond(&routes, client, admitted, parts, body).await;
+                let interim = interim.filter(|_| site.site.transparent);
+                let told = self
+                    .respond(&routes, client, admitted, parts, body, interim)
+                    .await;
                 (Some(site), told)
             }
             Err(refusal) => (None, Err(refusal)),
@@ -163,6 +173,7 @@ impl Pipeline {
         admitted: Admitted,
         parts: Parts,
         body: RequestBody,
+        interim: Option<Interim>,
     ) -> Result<Told, Refusal> {
         let state = Arc::clone(&admitted.site);
         let site = &state.site;
@@ -178,7 +189,7 @@ impl Pipeline {
             }
             _ => return pass_on(site, body).await,
         }
-        let (ask, wish) = self.ask(admitted, client, parts.headers)?;
+        let (ask, wish) = self.ask(admitted, client, parts.headers, interim)?;
         let source = self.source(&ask).await?;
         let formed = form::choose(&self.cache, &ask, wish, source).await;
         let story = formed.served.story;
@@ -222,6 +233,7 @@ impl Pipeline {
         admitted: Admitted,
         client: Client,
         headers: HeaderMap,
+        interim: Option<Interim>,
     ) -> Result<(Arc<Ask>, Option<Wish>), Refusal> {
         let Admitted {
             site,
@@ -256,6 +268,7 @@ impl Pipeline {
             headers,
             peer: client.address,
             secure: client.secure,
+            interim,
         };
         Ok((Arc::new(ask), wish))
     }

@@ -86,7 +86,7 @@ impl Pipeline {
             told.reason = Refusal::Method(admitted.site.site.methods.clone()).to_string();
             return told;
         }
-        let (ask, wish) = match self.ask(admitted, client, headers) {
+        let (ask, wish) = match self.ask(admitted, client, headers, None) {
             Ok(asked) => asked,
             Err(refusal) => {
                 told.reason = refusal.to_string();

@@ -19,6 +19,8 @@ pub struct Site {
     pub methods: Vec<Method>,
     /// Bytes of a request's body; 0 takes none.
     pub max_request_body_bytes: u64,
+    /// Whether it is a plain HTTP cache that hands on what both ends say, interim answers too.
+    pub transparent: bool,
     /// Where its bytes come from.
     pub origin: origin::Config,
     /// Caching.
