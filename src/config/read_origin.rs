@@ -67,6 +67,7 @@ pub(super) fn read_origin(section: Section<'_>, base: &Path) -> Config {
             ("transparent", ClientHeaders::Transparent),
         ],
     );
+    origin.any_status = origin.client_headers == ClientHeaders::Transparent;
     section.list(
         "forward_headers",
         &mut origin.forward_headers,

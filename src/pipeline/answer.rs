@@ -102,8 +102,14 @@ impl Pipeline {
         &self.cache
     }
 
-    /// Answers one request; every request gets an answer. The request's body is read only if it is passed on.
-    pub async fn answer<B>(&self, client: Client, request: http::Request<B>) -> Response<Body>
+    /// Answers one request; every request gets an answer. The request's body is read only if it is passed on, and
+    /// what an origin says meanwhile goes to `interim` only where the site is transparent.
+    pub async fn answer<B>(
+        &self,
+        client: Client,
+        request: http::Request<B>,
+        interim: Option<Interim>,
+    ) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>>
             + Send
@@ -127,7 +133,9 @@ impl Pipeline {
         let (site, told) = match admitted {
             Ok(admitted) => {
                 let site = Arc::clone(&admitted.site);
-                let told = self.respond(&routes, client, admitted, parts, body).await;
+                let told = self
+                    .respond(&routes, client, admitted, parts, body, interim)
+                    .await;
                 (Some(site), told)
             }
             Err(refusal) => (None, Err(refusal)),
@@ -163,8 +171,9 @@ impl Pipeline {
         routes: &Routes,
         client: Client,
         admitted: Admitted,
-        mut parts: Parts,
+        parts: Parts,
         body: RequestBody,
+        interim: Option<Interim>,
     ) -> Result<Told, Refusal> {
         let state = Arc::clone(&admitted.site);
         let site = &state.site;
@@ -176,7 +185,6 @@ impl Pipeline {
                 detail: "options",
             });
         }
-        let interim = parts.extensions.remove::<Interim>();
         let (ask, wish) = self.ask(admitted, client, parts.headers, interim)?;
         let source = self
             .source(&ask, &parts.method, body, site.max_request_body_bytes)

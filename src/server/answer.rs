@@ -9,6 +9,8 @@ use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 
+use crate::semantics::interim::Interim;
+
 /// What stands behind the door: it gets every request that a protocol layer accepted, and answers.
 ///
 /// The future is dropped when the client goes or the connection is cut. A panic in it ends its
@@ -22,11 +24,13 @@ pub trait Answer: Send + Sync + 'static {
         + Unpin
         + 'static;
 
-    /// Answers one request.
+    /// Answers one request. Interim answers go out through `interim` until the final one does; over HTTP/1.0 and
+    /// HTTP/2 there is no way for them.
     fn answer(
         &self,
         peer: &Peer,
         request: Request<Incoming>,
+        interim: Option<Interim>,
     ) -> impl Future<Output = Response<Self::Body>> + Send;
 }
 

@@ -19,10 +19,11 @@ use super::coalesce::coalesce;
 use super::control::Control;
 use super::deadline::Timeouts;
 use super::driver::{Driver, Ended};
+use super::interim::{Interims, Interject};
 use super::io::{Inbound, Socket};
 use super::listener::{Listener, Settings};
 use super::registry::{Event, Place};
-use super::session::Session;
+use super::session::{Session, Way};
 use super::sniff::{self, Spoken};
 use super::streams::Streams;
 use super::{Answer, Peer};
@@ -167,9 +168,11 @@ impl<A: Answer> Served<A> {
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let io = Inbound::http1(io, Arc::clone(&self.control), read_ahead);
+        let interims = Interims::new(Arc::clone(&self.control));
+        let io = Interject::new(io, Arc::clone(&interims));
         let http1 = self.settings.http1.clone();
         let driver = self.driver(self.settings.http1_timeouts());
-        let session = Arc::new(self.session(peer, None));
+        let session = Arc::new(self.session(peer, Way::Http1(interims)));
         let service = service_fn(move |request| {
             let begun = session.begin();
             let session = Arc::clone(&session);
@@ -197,7 +200,7 @@ impl<A: Answer> Served<A> {
         );
         let h2 = self.settings.config.h2_config;
         let driver = self.driver(self.settings.http2_timeouts());
-        let session = Arc::new(self.session(peer, Some(streams.clone())));
+        let session = Arc::new(self.session(peer, Way::Http2(streams.clone())));
         let service = service_fn(move |request| {
             let begun = session.begin();
             let session = Arc::clone(&session);
@@ -231,13 +234,13 @@ impl<A: Answer> Served<A> {
         }
     }
 
-    fn session(self, peer: Peer, streams: Option<Streams>) -> Session<A> {
+    fn session(self, peer: Peer, way: Way) -> Session<A> {
         Session {
             answer: self.answer,
             peer,
             control: self.control,
             settings: self.settings,
-            streams,
+            way,
         }
     }
 }

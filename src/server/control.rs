@@ -15,7 +15,7 @@ const NEVER: u64 = u64::MAX;
 /// its driver judges deadlines by.
 ///
 /// All parts run on the connection's own worker, so the atomics are there for `Send` alone and
-/// relaxed. Only [`Control::close`] and [`Control::cut`] come from other threads.
+/// relaxed. Only [`Control::close`], [`Control::cut`] and [`Control::wake`] come from other threads.
 #[derive(Debug)]
 pub(super) struct Control {
     accepted: Instant,
@@ -199,6 +199,11 @@ impl Control {
 
     fn tell(&self, order: u8) {
         self.order.fetch_max(order, AcqRel);
+        self.wake();
+    }
+
+    /// Gives the connection a turn.
+    pub(super) fn wake(&self) {
         if let Some(driver) = self.driver.get() {
             driver.wake_by_ref();
         }

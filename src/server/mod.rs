@@ -1,7 +1,7 @@
 //! The clients' door: listeners, TLS, HTTP/1.1 and HTTP/2, their deadlines and limits, and the drain.
 //!
 //! A connection's layers, from the wire up: `Socket` (write progress, reset), TLS, `Inbound` (the
-//! scanner's place), `Coalesce` (HTTP/2 only), the HTTP layer, `Session` (one a connection), and
+//! scanner's place), `Coalesce` (HTTP/2) or `Interject` (HTTP/1.1, interim answers), the HTTP layer, `Session` (one a connection), and
 //! whatever implements [`Answer`]. Its `Control` is what the layers tell each other; its `Driver`
 //! polls it under the deadlines.
 
@@ -16,6 +16,7 @@ mod deadline;
 mod door;
 mod driver;
 mod error;
+mod interim;
 mod io;
 mod listener;
 mod registry;

@@ -8,10 +8,12 @@ use hyper::body::Incoming;
 
 use super::body::{Answering, Multiplexed, Outgoing};
 use super::control::Control;
+use super::interim::Interims;
 use super::listener::Settings;
 use super::streams::Streams;
 use super::{Answer, Mode, Peer};
 use crate::pipeline::{RequestError, check, known_method};
+use crate::semantics::interim::Interim;
 
 /// What the requests of one connection share.
 #[derive(Debug)]
@@ -20,8 +22,14 @@ pub(super) struct Session<A> {
     pub(super) peer: Peer,
     pub(super) control: Arc<Control>,
     pub(super) settings: Arc<Settings>,
-    /// `None` on HTTP/1.
-    pub(super) streams: Option<Streams>,
+    pub(super) way: Way,
+}
+
+/// What is peculiar to the connection's protocol.
+#[derive(Debug)]
+pub(super) enum Way {
+    Http1(Arc<Interims>),
+    Http2(Streams),
 }
 
 /// The books of one answer, opened when its request's head is whole.
@@ -29,19 +37,28 @@ pub(super) struct Session<A> {
 pub(super) struct Begun {
     answering: Answering,
     multiplexed: Option<Multiplexed>,
+    /// Of the request, on HTTP/1.
+    number: u64,
 }
 
 impl<A: Answer> Session<A> {
     /// Opens the books. Called inside the protocol layer's call of the service.
     pub(super) fn begin(&self) -> Begun {
-        let multiplexed = self.streams.as_ref().map(|streams| Multiplexed {
-            control: Arc::clone(&self.control),
-            stream: streams.begin(),
-            piece_bytes: self.settings.config.h2_config.send_buffer_bytes.max(1),
-        });
+        let (multiplexed, number) = match &self.way {
+            Way::Http1(interims) => (None, interims.begin()),
+            Way::Http2(streams) => {
+                let multiplexed = Multiplexed {
+                    control: Arc::clone(&self.control),
+                    stream: streams.begin(),
+                    piece_bytes: self.settings.config.h2_config.send_buffer_bytes.max(1),
+                };
+                (Some(multiplexed), 0)
+            }
+        };
         Begun {
             answering: Answering::begin(&self.control),
             multiplexed,
+            number,
         }
     }
 
@@ -55,10 +72,12 @@ impl<A: Answer> Session<A> {
         let Begun {
             answering,
             multiplexed,
+            number,
         } = begun;
         let mut response = match self.settings.config.mode {
             Mode::Serve => {
-                let answer = self.answer.answer(&self.peer, request).await;
+                let interim = self.interim(version, number);
+                let answer = self.answer.answer(&self.peer, request, interim).await;
                 if head_only {
                     without_body(answer, answering, multiplexed)
                 } else {
@@ -85,7 +104,18 @@ impl<A: Answer> Session<A> {
                 .headers_mut()
                 .insert(CONNECTION, HeaderValue::from_static("close"));
         }
+        if let Way::Http1(interims) = &self.way {
+            interims.answered(number);
+        }
         response
+    }
+
+    /// HTTP/1.0 has no interim answers (RFC 9110 §15.2), and the HTTP/2 layer takes none from us.
+    fn interim(&self, version: Version, number: u64) -> Option<Interim> {
+        match &self.way {
+            Way::Http1(interims) if version == Version::HTTP_11 => Some(interims.of(number)),
+            Way::Http1(_) | Way::Http2(_) => None,
+        }
     }
 
     fn redirect(&self, request: Request<Incoming>) -> Response<Bytes> {

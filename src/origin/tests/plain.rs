@@ -1,6 +1,11 @@
 //! What goes out and what comes back when all is well.
 
-use http::{HeaderName, HeaderValue, Method, StatusCode};
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use parking_lot::Mutex;
+
+use crate::semantics::interim::{Interim, Tell};
 
 use super::super::config::HostHeader;
 use super::super::fetch::Origin;
@@ -194,6 +199,54 @@ async fn interim_answers_are_passed_over() {
     let origin = origin(vec![scripted.server()]);
     for _ in 0..2 {
         assert_eq!(fetched(&origin, get("/")).await.unwrap(), b"hello");
+    }
+}
+
+#[derive(Default)]
+struct Told(Mutex<Vec<(u16, HeaderMap)>>);
+
+impl Tell for Told {
+    fn tell(&self, _request: u64, status: StatusCode, headers: &HeaderMap) {
+        self.0.lock().push((status.as_u16(), headers.clone()));
+    }
+}
+
+#[tokio::test]
+async fn interim_answers_are_told_before_the_final_one_and_are_no_part_of_it() {
+    let scripted = Scripted::answering(format!(
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\nconnection: x\r\nx: 1\r\n\r\n\
+         HTTP/1.1 103 Early Hints\r\nlink: </a>\r\nlink: </b>\r\n\r\n{HELLO}"
+    ))
+    .await;
+    let origin = origin(vec![scripted.server()]);
+    for _ in 0..2 {
+        let told = Arc::new(Told::default());
+        let to: Arc<dyn Tell> = told.clone();
+        let request = Request {
+            interim: Some(Interim::new(to, 1)),
+            ..get("/")
+        };
+        let response = origin.fetch(request).await.unwrap();
+        assert!(!response.headers.contains_key("link"));
+        let mut hints = HeaderMap::new();
+        for value in ["</a>", "</b>"] {
+            hints.append("link", HeaderValue::from_static(value));
+        }
+        assert_eq!(*told.0.lock(), [(102, HeaderMap::new()), (103, hints)]);
+    }
+}
+
+#[tokio::test]
+async fn a_status_that_no_register_knows_passes_where_it_may() {
+    let scripted = Scripted::answering("HTTP/1.1 799 Odd\r\ncontent-length: 0\r\n\r\n").await;
+    for any_status in [false, true] {
+        let mut settings = config(vec![scripted.server()]);
+        settings.any_status = any_status;
+        let answered = Origin::new(&settings).unwrap().fetch(get("/")).await;
+        match answered {
+            Ok(response) => assert!(any_status && response.status.as_u16() == 799),
+            Err(error) => assert!(!any_status && error.kind() == "malformed"),
+        }
     }
 }
 

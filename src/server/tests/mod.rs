@@ -2,6 +2,7 @@
 
 mod deadlines;
 mod http;
+mod interim;
 mod lifecycle;
 mod support;
 mod tls;

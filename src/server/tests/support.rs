@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use ::http::{Request, Response, StatusCode};
+use ::http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::{Body, Frame, Incoming};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use parking_lot::Mutex;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
@@ -27,6 +28,7 @@ use tokio_rustls::client::TlsStream;
 use super::super::{Answer, Config, ListenerConfig, Peer, Server};
 use crate::clock::SystemClock;
 use crate::pipeline::RequestLimits;
+use crate::semantics::interim::Interim;
 use crate::tls;
 
 /// Longer than anything here takes; a test that meets it fails.
@@ -39,6 +41,17 @@ pub(super) struct Scripted {
     waiting: Semaphore,
     /// …and waits for one of these.
     go: Semaphore,
+    /// The way for interim answers of the last `/hints`.
+    last: Mutex<Option<Interim>>,
+}
+
+fn hint(interim: Option<Interim>, link: &str) -> Option<Interim> {
+    if let Some(interim) = &interim {
+        let mut headers = HeaderMap::new();
+        headers.insert("link", HeaderValue::from_str(link).unwrap());
+        interim.tell(StatusCode::EARLY_HINTS, &headers);
+    }
+    interim
 }
 
 impl Scripted {
@@ -59,7 +72,12 @@ impl Scripted {
 impl Answer for Scripted {
     type Body = UnsyncBoxBody<Bytes, Infallible>;
 
-    async fn answer(&self, peer: &Peer, request: Request<Incoming>) -> Response<Self::Body> {
+    async fn answer(
+        &self,
+        peer: &Peer,
+        request: Request<Incoming>,
+        interim: Option<Interim>,
+    ) -> Response<Self::Body> {
         let path = request.uri().path().to_owned();
         let (_, rest) = path.split_once('/').unwrap();
         let (name, argument) = rest.split_once('/').unwrap_or((rest, ""));
@@ -73,6 +91,28 @@ impl Answer for Scripted {
             )),
             "bytes" => whole(pattern(argument.parse().unwrap())),
             "stream" => streamed(argument.parse().unwrap()),
+            "hints" => {
+                let interim = hint(interim, argument);
+                // An origin is never so fast that it answers within the request's first turn.
+                tokio::task::yield_now().await;
+                let mut response = whole(if interim.is_some() { "told" } else { "no way" });
+                *self.last.lock() = interim;
+                *response.status_mut() = StatusCode::from_u16(700).unwrap();
+                response
+            }
+            "hint-and-wait" => {
+                let interim = hint(interim, argument);
+                self.waiting.add_permits(1);
+                self.go.acquire().await.unwrap().forget();
+                hint(interim, "second");
+                whole("done")
+            }
+            // To a request that was answered before.
+            "late" => {
+                let last = self.last.lock().take();
+                hint(last, "late");
+                whole("late")
+            }
             "panic" => panic!("asked to"),
             "never" => std::future::pending().await,
             "wait" => {
@@ -195,6 +235,7 @@ impl Edge {
         let answer = Arc::new(Scripted {
             waiting: Semaphore::new(0),
             go: Semaphore::new(0),
+            last: Mutex::default(),
         });
         let server = Server::start(&config, Some(&tls), &answer).unwrap();
         Self {
