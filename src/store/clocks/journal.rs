@@ -312,7 +312,7 @@ impl Scribe {
         let raised = changes.raised(&self.tables);
         let uptime = self.clock.uptime();
         let is_logged = !self.log.rests(uptime)
-            && match self.write_log(changes, !raised.is_empty(), uptime) {
+            && match self.write_log(changes, uptime) {
                 Ok(()) => true,
                 Err(error) => {
                     let path = self.log.path().display();
@@ -348,17 +348,16 @@ impl Scribe {
         if is_cleared {
             self.has_rows = false;
         }
+        if !plan.changed.is_empty() {
+            // Not sooner: until the clock of the site is durable, the log must have what it stands for.
+            self.log.rewrite_next();
+        }
         self.reserved = reserved.unwrap_or(self.reserved);
         Ok(plan.changed)
     }
 
-    fn write_log(
-        &mut self,
-        changes: &TrafficChanges,
-        is_anew: bool,
-        uptime: Duration,
-    ) -> io::Result<()> {
-        let is_anew = is_anew || self.log.wants_rewrite();
+    fn write_log(&mut self, changes: &TrafficChanges, uptime: Duration) -> io::Result<()> {
+        let is_anew = self.log.wants_rewrite();
         let mut frames = Frames::default();
         let mut added = Ok(());
         let mut add = |site: &str, slot: TrafficSlot, marks: Marks| {
@@ -367,11 +366,7 @@ impl Scribe {
             }
         };
         if is_anew {
-            self.tables.each_traffic(|site, slot, marks| {
-                if !changes.drops(site) {
-                    add(site, slot, marks);
-                }
-            });
+            self.tables.each_traffic(&mut add);
         }
         for (site, slot, marks) in changes.entries() {
             add(site, slot, marks);
@@ -708,40 +703,72 @@ mod tests {
     use super::*;
     use crate::clock::SystemClock;
 
-    #[test]
-    fn an_invalidation_that_can_be_written_nowhere_does_not_hold() {
-        let state = tempfile::tempdir().unwrap();
-        let missing = state.path().join("missing");
-        let mut scribe = Scribe {
+    /// A scribe whose database is in a folder that is not there.
+    fn scribe(state: &Path, missing: &Path) -> Scribe {
+        Scribe {
             path: missing.join(FILE),
             database: None,
             tables: Arc::new(Tables::new()),
             max_clocks: 10,
             clock: SystemClock::shared(),
-            log: TrafficLog::new(&missing, "name"),
-            bound: Bound::new(10),
+            log: TrafficLog::new(state, "name"),
+            bound: Bound::new(2),
             reserved: 0,
             has_rows: false,
-        };
-        let invalidate = |scribe: &mut Scribe| {
-            let (answer, mut answered) = oneshot::channel();
-            scribe.serve_invalidations(vec![InvalidateCall {
-                site: "demo".into(),
-                items: vec![Invalidation {
-                    slot: TrafficSlot::Url(1),
-                    kind: Purge::Hard,
-                }],
-                answer,
-            }]);
-            answered.try_recv().unwrap()
-        };
-        assert!(invalidate(&mut scribe).is_err());
+        }
+    }
+
+    fn invalidate(scribe: &mut Scribe, url: u128) -> Result<Invalidated, StoreError> {
+        let (answer, mut answered) = oneshot::channel();
+        scribe.serve_invalidations(vec![InvalidateCall {
+            site: "demo".into(),
+            items: vec![Invalidation {
+                slot: TrafficSlot::Url(url),
+                kind: Purge::Hard,
+            }],
+            answer,
+        }]);
+        answered.try_recv().unwrap()
+    }
+
+    #[test]
+    fn an_invalidation_that_can_be_written_nowhere_does_not_hold() {
+        let state = tempfile::tempdir().unwrap();
+        let missing = state.path().join("missing");
+        let mut scribe = scribe(&missing, &missing);
+        assert!(invalidate(&mut scribe, 1).is_err());
         assert_eq!(scribe.tables.traffic(), 0);
         assert_eq!(scribe.tables.sequence.load(Ordering::Acquire), 0);
 
         // The disk is back, and the log is not tried yet: the database alone will do.
         fs::create_dir(&missing).unwrap();
-        assert!(matches!(invalidate(&mut scribe), Ok(Invalidated::Holds(1))));
+        let answer = invalidate(&mut scribe, 1);
+        assert!(matches!(answer, Ok(Invalidated::Holds(1))), "{answer:?}");
         assert_eq!(scribe.tables.traffic(), 1);
+    }
+
+    #[test]
+    fn the_log_keeps_what_a_sites_clock_stands_for_until_that_is_durable() {
+        let state = tempfile::tempdir().unwrap();
+        let missing = state.path().join("missing");
+        let mut scribe = scribe(state.path(), &missing);
+        scribe.reserved = 100;
+        let urls = |scribe: &Scribe| match scribe.log.read() {
+            Replay::Records(records) => records.len(),
+            other => panic!("{other:?}"),
+        };
+        for url in 0..2 {
+            assert!(invalidate(&mut scribe, url).is_ok());
+        }
+        scribe.log.rewrite_next();
+        assert!(invalidate(&mut scribe, 2).is_err());
+        assert_eq!((urls(&scribe), scribe.tables.traffic()), (2, 2));
+
+        fs::create_dir(&missing).unwrap();
+        assert!(invalidate(&mut scribe, 2).is_ok());
+        assert_eq!((urls(&scribe), scribe.tables.traffic()), (2, 0));
+        // The next write leaves them out.
+        assert!(invalidate(&mut scribe, 3).is_ok());
+        assert_eq!((urls(&scribe), scribe.tables.traffic()), (1, 1));
     }
 }

@@ -79,6 +79,11 @@ impl TrafficLog {
         &self.path
     }
 
+    /// Makes the next write a [`rewrite`](Self::rewrite): much of the file is of no use any more.
+    pub(super) fn rewrite_next(&mut self) {
+        self.rewrite_at_bytes = 0;
+    }
+
     /// Whether the next write must be [`rewrite`](Self::rewrite).
     pub(super) fn wants_rewrite(&self) -> bool {
         self.file.is_none() || self.bytes > self.rewrite_at_bytes
