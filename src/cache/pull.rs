@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use crate::origin;
 use crate::policy::{self, Exchange, Freshness, NotStored, Storability, VaryRule};
 use crate::semantics::date;
+use crate::semantics::digest::{CONTENT_DIGEST, REPR_DIGEST, Verdict, Verifier};
 use crate::store::{Body, CHUNK_BYTES, Dressed, Object};
 use crate::telemetry::FillOutcome;
 
@@ -263,6 +264,10 @@ impl Fill {
         }
         headers.remove(CONTENT_LENGTH);
         headers.remove(CONTENT_RANGE);
+        // Both fields speak of these bytes: the answer is whole, and as the origin coded it.
+        let mut digests = (keep.is_ok() && status == StatusCode::OK)
+            .then(|| Verifier::of(&headers, &[CONTENT_DIGEST, REPR_DIGEST]))
+            .flatten();
         let freshness = keep.unwrap_or_else(|_| Freshness::stale_at(times.received_at));
         let mut object = self.object(status, &headers, freshness, pilot.sequence());
         object.body = Body::Chunked {
@@ -294,6 +299,7 @@ impl Fill {
             vary: vary.clone(),
         };
         if content_length == Some(0) {
+            keeping = self.verified(digests, keeping);
             let outcome = self.keep(keeping, vary.as_ref()).await;
             landing.close();
             pilot.publish_head(head);
@@ -307,6 +313,9 @@ impl Fill {
                 Ok(None) => break,
                 Err(error) => return Err((error, pilot)),
             };
+            if let Some(digests) = &mut digests {
+                digests.update(&piece);
+            }
             if let Some(kept) = &mut keeping {
                 match kept.add(&piece).await {
                     Some(kept_to) => pilot.kept_to(kept_to),
@@ -315,6 +324,7 @@ impl Fill {
             }
             let received = pilot.received() + piece.len() as u64;
             if content_length == Some(received) {
+                keeping = self.verified(digests, keeping);
                 // Kept before its last bytes go out: who has the whole of it and asks again finds a hit. Only a
                 // disk that is slow does not hold the client up.
                 let mut kept = pin!(self.keep(keeping, vary.as_ref()));
@@ -334,10 +344,26 @@ impl Fill {
             pilot.publish(piece).await;
         }
         let received = pilot.received();
+        keeping = self.verified(digests, keeping);
         let outcome = self.keep(keeping, vary.as_ref()).await;
         landing.close();
         pilot.finish();
         Ok((outcome, received))
+    }
+
+    /// What is still to be kept of a body that is whole: nothing if it is not what its digests say (RFC 9530). The
+    /// client that waits for it gets it all the same, with the fields by which it can tell: whether the body or the
+    /// digest is wrong is not for this node to say, but a store would spread the damage.
+    fn verified(&self, digests: Option<Verifier>, keeping: Option<Keeping>) -> Option<Keeping> {
+        let verdict = digests.map(Verifier::finish);
+        if verdict != Some(Verdict::Different) {
+            return keeping;
+        }
+        let zone = &self.ask.zone;
+        tracing::warn!(site = %zone.name, path = %self.ask.path, "a body is not what its digest says");
+        zone.metrics.digest_mismatch();
+        self.mark_uncacheable(NotStored::DigestMismatch);
+        None
     }
 
     /// Puts what is whole where look-ups find it.
@@ -382,6 +408,11 @@ impl Fill {
     }
 
     fn remember_uncacheable(&self, landing: &mut Landing, reason: NotStored) {
+        self.mark_uncacheable(reason);
+        landing.close();
+    }
+
+    fn mark_uncacheable(&self, reason: NotStored) {
         let memory = self.ask.zone.policy.uncacheable_memory;
         if matches!(self.storing, Storing::Yes) && !memory.is_zero() {
             let until = self.cache.clock.uptime() + memory;
@@ -389,7 +420,6 @@ impl Fill {
                 .marks
                 .set(self.id, Mark::Uncacheable(reason.as_str()), until);
         }
-        landing.close();
     }
 
     /// What the answer varies by, of what the origin could see. Fields that are never forwarded cannot have

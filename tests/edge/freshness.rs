@@ -218,3 +218,25 @@ async fn objects_survive_a_restart() {
     assert_eq!(edge.get("/large").await.body, large.to_bytes());
     assert_eq!(origin.count(), 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lifetime_for_the_node_alone_starts_anew_for_clients_where_the_site_wants_that() {
+    let origin = Origin::start().await;
+    origin.serve(
+        "/a",
+        Reply::ok("x")
+            .cache_control("max-age=5")
+            .header("cdn-cache-control", "max-age=600"),
+    );
+    let told = async |settings: &str| {
+        let edge = Edge::with(&origin, settings).await;
+        let first = edge.get("/a").await.header("date");
+        edge.pass_seconds(100);
+        let hit = edge.get("/a").await;
+        assert!(hit.header("cache-status").contains("hit; ttl=500"));
+        (hit.header("age"), hit.header("date") == first)
+    };
+    assert_eq!(told("").await, ("100".to_owned(), true));
+    let anew = told("[cache]\nrewrite_age = true\n").await;
+    assert_eq!(anew, ("0".to_owned(), false));
+}

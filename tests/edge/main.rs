@@ -13,6 +13,7 @@ mod collapse;
 mod compress;
 mod conditional;
 mod crash;
+mod digest;
 mod freshness;
 mod image;
 mod limits;
