@@ -217,7 +217,7 @@ fn about_reuse(case: &Case, ours: Verdict, theirs: Verdict) -> Option<Known> {
     let is_stale_asked = asked.max_stale.is_some();
     let guess = time(header::LAST_MODIFIED)
         .and_then(|modified| {
-            let date = time(header::DATE).unwrap_or(at(0));
+            let date = time(header::DATE).unwrap_or_else(|| at(0));
             date.duration_since(modified).ok()
         })
         .map(|since| since.as_secs() / 10);
@@ -338,8 +338,8 @@ fn asked() -> impl Strategy<Value = String> {
         word("no-cache"),
         word("foo"),
     )
-        .prop_map(|(age, fresh, stale, no_cache, foo)| {
-            let all = [age, fresh, stale, no_cache, foo];
+        .prop_map(|(age, fresh, stale, no_cache, unknown)| {
+            let all = [age, fresh, stale, no_cache, unknown];
             all.into_iter().flatten().collect::<Vec<_>>().join(", ")
         })
 }
