@@ -10,6 +10,7 @@ use crate::variant::{CompressionWorkers, ImagePool, ImageWorkers};
 use super::FillConfig;
 use super::flight::Flights;
 use super::marks::{Made, Marks};
+use super::no_vary_search::Equivalents;
 
 /// The cache: what all sites share.
 pub struct Cache {
@@ -24,6 +25,7 @@ pub struct Cache {
     pub(super) flights: Arc<Flights>,
     pub(super) marks: Marks,
     pub(super) made: Made,
+    pub(super) equivalents: Equivalents,
     pub(super) under_way: Arc<Semaphore>,
     /// Steps of compression at one time; each is a few milliseconds of one core.
     pub(super) encoding: Arc<Semaphore>,
@@ -54,6 +56,7 @@ impl Cache {
             flights: Arc::default(),
             marks: Marks::default(),
             made: Made::default(),
+            equivalents: Equivalents::default(),
             under_way: Arc::new(Semaphore::new(config.in_flight.min(Semaphore::MAX_PERMITS))),
             encoding: Arc::new(Semaphore::new(workers.threads.max(1))),
             encodings: Arc::new(Semaphore::new(

@@ -12,6 +12,7 @@ mod flight;
 mod install;
 mod lookup;
 mod marks;
+mod no_vary_search;
 mod pull;
 mod purge;
 mod reader;

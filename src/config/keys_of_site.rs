@@ -350,6 +350,12 @@ pub(super) const SITE: &[Keys] = &[
                 "Whether the targeted fields are passed on to clients.",
             ),
             key(
+                "no_vary_search",
+                Kind::Flag,
+                "false",
+                "Whether a stored response answers requests for other queries of its path that its `No-Vary-Search` declares the same. The query policy of `[cache.key]` comes first.",
+            ),
+            key(
                 "rewrite_age",
                 Kind::Flag,
                 "false",
@@ -366,7 +372,6 @@ pub(super) const SITE: &[Keys] = &[
             "slice",
             "collapse",
             "deception_guard",
-            "no_vary_search",
             "object_deadline",
             "quota",
         ],

@@ -85,7 +85,7 @@ impl Rule {
         if self.is_default() {
             return query.map(|query| format!("?{query}")).unwrap_or_default();
         }
-        let mut kept: Vec<(Cow<'_, [u8]>, Cow<'_, [u8]>)> = query::pairs(query.unwrap_or_default())
+        let mut kept: Vec<_> = query::pairs(query.unwrap_or_default())
             .map(|(name, value)| (decoded(name), decoded(value)))
             .filter(|(name, _)| self.matters(name))
             .collect();

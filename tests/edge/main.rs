@@ -17,6 +17,7 @@ mod digest;
 mod freshness;
 mod image;
 mod limits;
+mod no_vary_search;
 mod operate;
 mod origin_fault;
 mod purge;
