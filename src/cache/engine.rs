@@ -11,6 +11,7 @@ use super::FillConfig;
 use super::blocks::Blocks;
 use super::flight::Flights;
 use super::marks::{Made, Marks};
+use super::no_vary_search::Equivalents;
 
 /// The cache: what all sites share.
 pub struct Cache {
@@ -26,6 +27,7 @@ pub struct Cache {
     pub(super) blocks: Arc<Blocks>,
     pub(super) marks: Arc<Marks>,
     pub(super) made: Made,
+    pub(super) equivalents: Equivalents,
     pub(super) under_way: Arc<Semaphore>,
     /// Steps of compression at one time; each is a few milliseconds of one core.
     pub(super) encoding: Arc<Semaphore>,
@@ -58,6 +60,7 @@ impl Cache {
             flights: Arc::default(),
             marks,
             made: Made::default(),
+            equivalents: Equivalents::default(),
             under_way: Arc::new(Semaphore::new(config.in_flight.min(Semaphore::MAX_PERMITS))),
             encoding: Arc::new(Semaphore::new(workers.threads.max(1))),
             encodings: Arc::new(Semaphore::new(

@@ -43,6 +43,7 @@ impl Cache {
         {
             return;
         }
+        self.learn_equivalents(ask, &object);
         let placement = match &object.body {
             Body::Inline(bytes) => self.placement(bytes.len() as u64),
             Body::Chunked { .. } => Placement::MemoryAndDisk,

@@ -111,6 +111,19 @@ struct Located {
 impl Cache {
     /// What is stored for `ask`. Memory is looked at without waiting; disk only if memory has nothing.
     pub async fn lookup(&self, ask: &Ask) -> Lookup {
+        match self.stored_for(ask).await {
+            Lookup::Forward(forwarding) if forwarding.candidate.is_none() => {
+                match Box::pin(self.equivalent(ask)).await {
+                    Some(stored) => Lookup::Hit(stored),
+                    None => Lookup::Forward(forwarding),
+                }
+            }
+            found => found,
+        }
+    }
+
+    /// What is stored for the very URL of `ask`.
+    pub(super) async fn stored_for(&self, ask: &Ask) -> Lookup {
         let located = match self.locate_in_memory(ask) {
             Some(located) => located,
             None => Box::pin(self.locate(ask)).await,

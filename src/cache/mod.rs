@@ -15,6 +15,7 @@ mod invalidate;
 mod language;
 mod lookup;
 mod marks;
+mod no_vary_search;
 mod opening;
 mod pull;
 mod purge;

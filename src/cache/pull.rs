@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use crate::origin::{self, Upload};
 use crate::policy::{self, ByHead, Exchange, Freshness, NotStored, Storability, VaryRule};
 use crate::semantics::date;
+use crate::semantics::digest::{CONTENT_DIGEST, REPR_DIGEST, Verdict, Verifier};
 use crate::store::{Body, CHUNK_BYTES, Dressed, Object};
 use crate::telemetry::FillOutcome;
 
@@ -374,6 +375,10 @@ impl Fill {
         }
         headers.remove(CONTENT_LENGTH);
         let handed_on = self.is_handed_on(status);
+        // Both fields speak of these bytes: the answer is whole, and as the origin coded it.
+        let mut digests = (keep.is_ok() && status == StatusCode::OK)
+            .then(|| Verifier::of(&headers, &[CONTENT_DIGEST, REPR_DIGEST]))
+            .flatten();
         let freshness = keep.unwrap_or_else(|_| Freshness::stale_at(times.received_at));
         let mut object = self.object(status, &headers, freshness, self.sequence(&pilot));
         object.body = Body::Chunked {
@@ -415,6 +420,9 @@ impl Fill {
             vary: vary.clone(),
         };
         if content_length == Some(0) {
+            if !self.is_as_digested(digests) {
+                keeping = None;
+            }
             let outcome = self.keep(keeping, None, vary.as_ref()).await;
             landing.close();
             pilot.publish_head(head);
@@ -433,6 +441,9 @@ impl Fill {
                     return Err((error, pilot));
                 }
             };
+            if let Some(digests) = &mut digests {
+                digests.update(&piece);
+            }
             if let Some(kept) = &mut keeping {
                 match kept.add(&piece).await {
                     Some(kept_to) => pilot.kept_to(kept_to),
@@ -441,6 +452,13 @@ impl Fill {
             }
             let received = pilot.received() + piece.len() as u64;
             if content_length == Some(received) {
+                let sparse = match self.is_as_digested(digests) {
+                    true => sparse,
+                    false => {
+                        keeping = None;
+                        None
+                    }
+                };
                 // Kept before its last bytes go out: who has the whole of it and asks again finds a hit. Only a
                 // disk that is slow does not hold the client up.
                 let mut kept = pin!(self.keep(keeping, sparse, vary.as_ref()));
@@ -460,10 +478,27 @@ impl Fill {
             pilot.publish(piece).await;
         }
         let received = pilot.received();
+        if !self.is_as_digested(digests) {
+            keeping = None;
+        }
         let outcome = self.keep(keeping, None, vary.as_ref()).await;
         landing.close();
         pilot.finish();
         Ok((outcome, received))
+    }
+
+    /// Whether a body that is whole is what its digests say (RFC 9530). If not, it is not stored: the client that waits
+    /// for it gets it all the same, with the fields by which it can tell; whether the body or the digest is wrong
+    /// is not for this node to say, but a store would spread the damage.
+    fn is_as_digested(&self, digests: Option<Verifier>) -> bool {
+        if digests.map(Verifier::finish) != Some(Verdict::Different) {
+            return true;
+        }
+        let zone = &self.ask.zone;
+        tracing::warn!(site = %zone.name, path = %self.ask.path, "a body is not what its digest says");
+        zone.metrics.digest_mismatch();
+        self.mark_uncacheable(NotStored::DigestMismatch);
+        false
     }
 
     /// Puts what is whole where look-ups find it; else the head of `sparse`, whose missing blocks are then pulled as
@@ -533,6 +568,11 @@ impl Fill {
     }
 
     fn remember_uncacheable(&self, landing: &mut Landing, reason: NotStored) {
+        self.mark_uncacheable(reason);
+        landing.close();
+    }
+
+    fn mark_uncacheable(&self, reason: NotStored) {
         let memory = self.ask.zone.policy.uncacheable_memory;
         let is_telling = matches!(self.errand, Errand::Object | Errand::Alone)
             && matches!(self.storing, Storing::Yes);
@@ -542,7 +582,6 @@ impl Fill {
                 .marks
                 .set(self.id, Mark::Uncacheable(reason.as_str()), until);
         }
-        landing.close();
     }
 
     /// RFC 9111 §4.3.5: the stored answer to a GET, brought up to date by the answer to a HEAD, or made stale by it.

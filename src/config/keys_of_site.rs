@@ -383,6 +383,12 @@ pub(super) const SITE: &[Keys] = &[
                 "Whether the targeted fields are passed on to clients.",
             ),
             key(
+                "no_vary_search",
+                Kind::Flag,
+                "false",
+                "Whether a stored response answers requests for other queries of its path that its `No-Vary-Search` declares the same. The query policy of `[cache.key]` comes first.",
+            ),
+            key(
                 "rewrite_age",
                 Kind::Flag,
                 "false",
@@ -395,7 +401,7 @@ pub(super) const SITE: &[Keys] = &[
                 "Fields named by `Vary`: `normalize` (reduce to what makes a difference), `passthrough` (compare), `ignore`, or `bypass` (do not store). What is written changes or joins the default list; `default` is for all others.",
             ),
         ],
-        later: &["deception_guard", "no_vary_search", "quota"],
+        later: &["deception_guard", "quota"],
     },
     Keys {
         path: "cache.key",

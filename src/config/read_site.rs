@@ -168,6 +168,7 @@ fn read_cache(section: Section<'_>, origin: &origin::Config) -> policy::Config {
     section.list("tags", &mut cache.tags, field::end_to_end_name);
     section.integer("max_variants", &mut cache.max_variants);
     section.flag("forward_targeted", &mut cache.forward_targeted);
+    section.flag("no_vary_search", &mut cache.no_vary_search);
     section.flag("rewrite_age", &mut cache.rewrite_age);
     cache.vary = read_vary(section);
     cache.key = read_key(section.section("key"), origin);

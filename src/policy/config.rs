@@ -55,6 +55,8 @@ pub struct Config {
     pub tags: Vec<HeaderName>,
     /// Whether the targeted fields are passed on to clients.
     pub forward_targeted: bool,
+    /// Whether `No-Vary-Search` of stored responses is obeyed.
+    pub no_vary_search: bool,
     /// Whether a lifetime that is for this node alone starts anew for clients: see [`restarts_age`](super::restarts_age).
     pub rewrite_age: bool,
     /// What belongs to the key.
@@ -96,6 +98,7 @@ impl Default for Config {
                 HeaderName::from_static("cache-groups"),
             ],
             forward_targeted: false,
+            no_vary_search: false,
             rewrite_age: false,
             key: KeyConfig::default(),
             vary: VaryConfig::default(),

@@ -9,8 +9,8 @@ use super::{delta_seconds, list};
 /// The directives of a request or a response, over all lines of the field.
 ///
 /// A number that is none counts as zero for `max-age` and `s-maxage` (RFC 9111 §4.2.1: invalid
-/// freshness is best taken as stale), and is ignored elsewhere. Of one directive said twice the smaller
-/// value counts.
+/// freshness is best taken as stale), and is ignored elsewhere. Of one directive said twice the stricter
+/// value counts: the smaller one, the larger one of `min-fresh`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -187,12 +187,19 @@ impl CacheControl {
                     shorten(&mut self.stale_if_error, window);
                 }
             }
-            Directive::MinFresh => self.min_fresh = number().or(self.min_fresh),
+            Directive::MinFresh => self.min_fresh = number().max(self.min_fresh),
             Directive::MaxStale => {
-                self.max_stale = match argument {
+                let found = match argument {
                     None => Some(MaxStale::Any),
-                    Some(_) => number().map(MaxStale::Within).or(self.max_stale),
-                }
+                    Some(_) => number().map(MaxStale::Within),
+                };
+                self.max_stale = match (self.max_stale, found) {
+                    (Some(MaxStale::Within(one)), Some(MaxStale::Within(other))) => {
+                        Some(MaxStale::Within(one.min(other)))
+                    }
+                    (Some(MaxStale::Any) | None, Some(found)) => Some(found),
+                    (known, Some(MaxStale::Any) | None) => known,
+                };
             }
             Directive::NoCache => self.no_cache.add(unquoted(argument.unwrap_or_default())),
             Directive::Private => self.private.add(unquoted(argument.unwrap_or_default())),
@@ -444,6 +451,13 @@ mod tests {
             },
         );
         check(&["max-stale=x, min-fresh=x"], |_| {});
+        let stricter = |c: &mut CacheControl| {
+            c.max_stale = Some(MaxStale::Within(Duration::from_secs(5)));
+        };
+        check(&["max-stale, max-stale=9, max-stale=5"], stricter);
+        check(&["max-stale=5, max-stale=9, max-stale"], stricter);
+        check(&["min-fresh=5, min-fresh=9"], |c| c.min_fresh = seconds(9));
+        check(&["min-fresh=9, min-fresh=5"], |c| c.min_fresh = seconds(9));
     }
 
     #[track_caller]

@@ -196,6 +196,7 @@ pub struct SiteMetrics {
     fills_in_flight: Gauge,
     decisions: Tally,
     origin_errors: Tally,
+    digest_mismatches: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -235,6 +236,7 @@ impl SiteMetrics {
             fills_in_flight: Gauge::new(),
             decisions: Tally::new(),
             origin_errors: Tally::new(),
+            digest_mismatches: AtomicU64::new(0),
         }
     }
 
@@ -278,6 +280,11 @@ impl SiteMetrics {
     /// A failed attempt at an origin: the `kind` of an origin error.
     pub fn origin_error(&self, kind: &'static str) {
         self.origin_errors.add(kind);
+    }
+
+    /// A body from the origin that is not what its digest says.
+    pub fn digest_mismatch(&self) {
+        self.digest_mismatches.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts a request as in flight until the guard is dropped.
@@ -361,6 +368,8 @@ impl SiteMetrics {
         for (kind, count) in self.origin_errors.counts() {
             exposition.add(names::ORIGIN_ERRORS, &with(&[("kind", kind)]), count);
         }
+        let mismatches = self.digest_mismatches.load(Ordering::Relaxed);
+        exposition.add(names::DIGEST_MISMATCHES, &with(&[]), mismatches);
         let requests = self.requests_in_flight.value();
         exposition.add_signed(names::REQUESTS_IN_FLIGHT, &with(&[]), requests);
         exposition.add_signed(
@@ -510,6 +519,7 @@ mod tests {
         site.decision("uri-miss");
         site.origin_error("reset");
         site.origin_error("reset");
+        site.digest_mismatch();
         metrics.purged(PurgeTarget::Tag, PurgeMode::Soft, 3);
         let running = site.fill_in_flight();
         let text = metrics.render();
@@ -535,6 +545,7 @@ mod tests {
             r#"brim_origin_errors_total{site="a",kind="reset"}"#,
             2.0,
         );
+        check(&text, r#"brim_digest_mismatches_total{site="a"}"#, 1.0);
         check(&text, r#"brim_purges_total{target="tag",mode="soft"}"#, 3.0);
         check(&text, r#"brim_fills_in_flight{site="a"}"#, 1.0);
         check(&text, r#"brim_requests_in_flight{site="a"}"#, 0.0);

@@ -52,6 +52,7 @@ list! {
     FILLS Counter "brim_fills" "Fetches from the origin by site and outcome"
     FILL_BODY_BYTES Counter "brim_fill_body_bytes" "Body bytes fetched from the origin by site and outcome"
     FILL_DURATION_SECONDS Histogram "brim_fill_duration_seconds" "Time of a fetch from its start to its last byte by site"
+    DIGEST_MISMATCHES Counter "brim_digest_mismatches" "Bodies from the origin that are not what their digest says, and are not stored, by site"
     FILLS_IN_FLIGHT Gauge "brim_fills_in_flight" "Running fetches from the origin by site"
     RANGE_FETCHES Counter "brim_range_fetches" "Fetches of blocks of large objects by site and outcome"
     RANGE_FETCH_BODY_BYTES Counter "brim_range_fetch_body_bytes" "Body bytes fetched as blocks by site and outcome"

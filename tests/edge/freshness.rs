@@ -237,3 +237,25 @@ async fn a_reload_of_what_is_immutable_is_a_hit_while_it_is_fresh() {
     edge.get_with("/a", &[("cache-control", "no-cache")]).await;
     assert_eq!(origin.count_for("/a"), 2, "it lengthens no lifetime");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lifetime_for_the_node_alone_starts_anew_for_clients_where_the_site_wants_that() {
+    let origin = Origin::start().await;
+    origin.serve(
+        "/a",
+        Reply::ok("x")
+            .cache_control("max-age=5")
+            .header("cdn-cache-control", "max-age=600"),
+    );
+    let told = async |settings: &str| {
+        let edge = Edge::with(&origin, settings).await;
+        let first = edge.get("/a").await.header("date");
+        edge.pass_seconds(100);
+        let hit = edge.get("/a").await;
+        assert!(hit.header("cache-status").contains("hit; ttl=500"));
+        (hit.header("age"), hit.header("date") == first)
+    };
+    assert_eq!(told("").await, ("100".to_owned(), true));
+    let anew = told("[cache]\nrewrite_age = true\n").await;
+    assert_eq!(anew, ("0".to_owned(), false));
+}
