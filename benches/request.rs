@@ -5,18 +5,21 @@
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use brim::clock::SystemClock;
 use brim::config;
 use brim::node::Node;
 use brim::pipeline::{Client, Pipeline};
+use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::Request;
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Empty};
 
 const CLIENT: Client = Client {
     address: IpAddr::V4(Ipv4Addr::LOCALHOST),
     secure: true,
+    body_timeout: Duration::from_secs(30),
 };
 
 fn start(folder: &std::path::Path) -> Node {
@@ -42,9 +45,9 @@ async fn ask(pipeline: &Pipeline, target: &str, coding: &'static str) -> usize {
     let request = Request::get(target)
         .header("host", "localhost")
         .header("accept-encoding", coding)
-        .body(())
+        .body(Empty::<Bytes>::new())
         .unwrap();
-    let response = pipeline.answer(CLIENT, request).await;
+    let response = pipeline.answer(CLIENT, request, None).await;
     assert_eq!(response.status(), 200);
     response
         .into_body()
