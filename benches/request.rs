@@ -47,7 +47,7 @@ async fn ask(pipeline: &Pipeline, target: &str, coding: &'static str) -> usize {
         .header("accept-encoding", coding)
         .body(Empty::<Bytes>::new())
         .unwrap();
-    let response = pipeline.answer(CLIENT, request).await;
+    let response = pipeline.answer(CLIENT, request, None).await;
     assert_eq!(response.status(), 200);
     response
         .into_body()

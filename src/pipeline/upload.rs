@@ -16,19 +16,15 @@ use crate::origin::{Upload, UploadError};
 
 /// The body of a request that may be passed on. Nothing of it is read before somebody wants it, so that a client that
 /// waits for a 100 is asked for it only then; dropped, it stays unread and its HTTP/1.1 connection ends with the answer.
-pub(super) struct RequestBody {
-    came: Came,
-    /// Until when all of it must be there.
-    deadline: Instant,
-    limit: Duration,
-}
-
-enum Came {
+pub(super) enum RequestBody {
     /// Neither a body nor a word of one.
-    Nothing,
+    None,
     Pieces {
         length: Option<u64>,
         pieces: BoxBody<Bytes, UploadError>,
+        /// Until when all of it must be there.
+        deadline: Instant,
+        limit: Duration,
     },
 }
 
@@ -39,20 +35,17 @@ impl RequestBody {
     where
         B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + Sync + 'static,
     {
-        let came = match (declared_length(&parts.headers), body.is_end_stream()) {
-            _ if parts.method == Method::GET || parts.method == Method::HEAD => Came::Nothing,
-            (None, true) => Came::Nothing,
-            (Some(_), true) => Came::Pieces {
-                length: Some(0),
-                pieces: no_pieces(),
-            },
-            (length, false) => Came::Pieces {
-                length,
-                pieces: body.map_err(|_| UploadError::Cut).boxed(),
-            },
+        if parts.method == Method::GET || parts.method == Method::HEAD {
+            return Self::None;
+        }
+        let (length, pieces) = match (declared_length(&parts.headers), body.is_end_stream()) {
+            (None, true) => return Self::None,
+            (Some(_), true) => (Some(0), no_pieces()),
+            (length, false) => (length, body.map_err(|_| UploadError::Cut).boxed()),
         };
-        Self {
-            came,
+        Self::Pieces {
+            length,
+            pieces,
             deadline: Instant::now() + limit,
             limit,
         }
@@ -67,9 +60,14 @@ impl RequestBody {
         let too_large = UploadError::TooLarge {
             limit_bytes: most_bytes,
         };
-        let (length, pieces) = match self.came {
-            Came::Nothing => return Ok(Upload::None),
-            Came::Pieces { length, pieces } => (length, pieces),
+        let Self::Pieces {
+            length,
+            pieces,
+            deadline,
+            limit,
+        } = self
+        else {
+            return Ok(Upload::None);
         };
         if length.is_some_and(|length| length > most_bytes) {
             return Err(too_large);
@@ -78,19 +76,19 @@ impl RequestBody {
             pieces,
             left: most_bytes,
             most_bytes,
-            deadline: self.deadline,
-            limit: self.limit,
+            deadline,
+            limit,
             alarm: None,
         };
         if most_bytes > 0 || length.is_some() {
             return Ok(Upload::stream(length, bounded));
         }
-        match timeout_at(self.deadline, bounded.frame()).await {
+        match timeout_at(deadline, bounded.frame()).await {
             Ok(None) => Ok(Upload::stream(Some(0), no_pieces())),
             Ok(Some(Ok(frame))) if frame.is_trailers() => Ok(Upload::stream(Some(0), no_pieces())),
             Ok(Some(Ok(_))) => Ok(Upload::stream(None, bounded)),
             Ok(Some(Err(error))) => Err(error),
-            Err(_) => Err(UploadError::Timeout { limit: self.limit }),
+            Err(_) => Err(UploadError::Timeout { limit }),
         }
     }
 }
