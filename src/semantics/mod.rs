@@ -10,6 +10,7 @@ pub mod host;
 pub mod list;
 pub mod media_type;
 pub mod negotiate;
+pub mod network;
 pub mod path;
 pub mod query;
 pub mod range;
