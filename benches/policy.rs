@@ -37,6 +37,7 @@ fn decisions(bench: &mut Criterion) {
     let received_at = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
     let exchange = Exchange {
         method: &Method::GET,
+        path: "/assets/app.js",
         request: &request,
         status: StatusCode::OK,
         response: &response,
@@ -61,6 +62,7 @@ fn decisions(bench: &mut Criterion) {
         host: Some("static.example.com"),
         path: "/assets/img/photo-1024.3f2a.jpg",
         query: Some("v=17"),
+        path: "/assets/app.js",
         request: &request,
         forwarded: &[],
     };

@@ -157,7 +157,7 @@ queue = { length = 10, wiat = "5s" }
 [cache]
 min_ttl = "2d"
 max_ttl = "1d"
-mode = "static"
+mode = "statik"
 status_ttl = { "4o4" = "10s", "5xx" = 3 }
 [cache.vary]
 accept = "normalise"
@@ -343,13 +343,7 @@ const EXPECTED: &[(&str, usize, usize, &str, &str)] = &[
         "cache.min_ttl",
         "min_ttl is longer than max_ttl",
     ),
-    (
-        "sites/a.toml",
-        11,
-        8,
-        "cache.mode",
-        "this version does not have it",
-    ),
+    ("sites/a.toml", 11, 8, "cache.mode", "write \"static\""),
     (
         "sites/a.toml",
         12,

@@ -15,6 +15,7 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// One request for a stored object: the key, and all that a pull for it needs.
+#[derive(Clone)]
 pub struct Ask {
     /// The site.
     pub zone: Arc<Zone>,

@@ -27,4 +27,4 @@ pub use self::lookup::{Forwarding, Lookup, Stored};
 pub use self::purge::Target;
 pub use self::reader::Reader;
 pub use self::served::{Served, Story};
-pub use self::zone::Zone;
+pub use self::zone::{Refine, Zone};

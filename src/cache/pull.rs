@@ -16,7 +16,7 @@ use crate::telemetry::FillOutcome;
 use super::flight::{Head, HeadBody, Landing, Pilot, VaryTrait};
 use super::install::Keeping;
 use super::marks::Mark;
-use super::{Ask, Cache, FillError};
+use super::{Ask, Cache, FillError, Zone};
 
 /// How long the last bytes of a body wait for the tiers to take it.
 const KEEPING_PATIENCE: Duration = Duration::from_millis(20);
@@ -144,10 +144,12 @@ impl Fill {
         if !headers.contains_key(DATE) {
             headers.insert(DATE, date::format(times.received_at));
         }
-        let freshness = match self.assess(stored.status, &headers, times) {
+        let zone = self.ask.zone.for_response(stored.status, &headers);
+        let freshness = match self.assess(&zone, stored.status, &headers, times) {
             Ok(freshness) => freshness,
             Err(reason) => {
                 let object = self.object(
+                    &zone,
                     stored.status,
                     &headers,
                     Freshness::stale_at(times.received_at),
@@ -156,7 +158,7 @@ impl Fill {
                 return Some(self.validated_head(object, stored, Err(reason)));
             }
         };
-        let object = self.object(stored.status, &headers, freshness, pilot.sequence());
+        let object = self.object(&zone, stored.status, &headers, freshness, pilot.sequence());
         let head = self.validated_head(object, stored, Ok(()));
         self.cache
             .install(&self.ask, self.id, Arc::clone(&head.object), None)
@@ -184,6 +186,7 @@ impl Fill {
 
     fn assess(
         &self,
+        zone: &Zone,
         status: StatusCode,
         headers: &HeaderMap,
         times: &Times,
@@ -193,13 +196,14 @@ impl Fill {
         }
         let exchange = Exchange {
             method: &Method::GET,
+            path: &self.ask.path,
             request: &self.ask.headers,
             status,
             response: headers,
             requested_at: times.requested_at,
             received_at: times.received_at,
         };
-        match policy::assess(&self.ask.zone.policy, &exchange) {
+        match policy::assess(&zone.policy, &exchange) {
             Storability::Store(freshness) => Ok(freshness),
             Storability::Refuse(reason) => Err(reason),
         }
@@ -207,13 +211,14 @@ impl Fill {
 
     fn object(
         &self,
+        zone: &Zone,
         status: StatusCode,
         headers: &HeaderMap,
         freshness: Freshness,
         sequence: u64,
     ) -> Object {
-        let zone = &self.ask.zone;
-        let tags = policy::tags(headers, &zone.policy.tags);
+        let mut tags = policy::tags(headers, &zone.policy.tags);
+        tags.extend_from_slice(&zone.tags);
         Object {
             key: self.ask.key.as_str().into(),
             site: (&*zone.name).into(),
@@ -247,11 +252,11 @@ impl Fill {
             mut body,
             ..
         } = response;
-        let zone = &self.ask.zone;
+        let zone = self.ask.zone.for_response(status, &headers);
         if !headers.contains_key(DATE) {
             headers.insert(DATE, date::format(times.received_at));
         }
-        let mut keep = self.assess(status, &headers, times);
+        let mut keep = self.assess(&zone, status, &headers, times);
         if keep.is_ok() {
             policy::stored_fields(&zone.policy, &mut headers);
         }
@@ -264,14 +269,14 @@ impl Fill {
         headers.remove(CONTENT_LENGTH);
         headers.remove(CONTENT_RANGE);
         let freshness = keep.unwrap_or_else(|_| Freshness::stale_at(times.received_at));
-        let mut object = self.object(status, &headers, freshness, pilot.sequence());
+        let mut object = self.object(&zone, status, &headers, freshness, pilot.sequence());
         object.body = Body::Chunked {
             length: content_length.unwrap_or(0),
         };
         let vary = self.learnt_vary(&object.headers);
         let object = Arc::new(object);
         if let Err(reason) = &keep {
-            self.remember_uncacheable(landing, *reason);
+            self.remember_uncacheable(&zone, landing, *reason);
         } else {
             self.cache.marks.clear(self.id);
             if let Some(vary) = &vary {
@@ -281,7 +286,7 @@ impl Fill {
         let mut keeping = keep.is_ok().then(|| {
             Keeping::new(
                 Arc::clone(&self.cache),
-                &self.ask,
+                &zone,
                 Arc::clone(&object),
                 content_length,
             )
@@ -381,8 +386,8 @@ impl Fill {
         }
     }
 
-    fn remember_uncacheable(&self, landing: &mut Landing, reason: NotStored) {
-        let memory = self.ask.zone.policy.uncacheable_memory;
+    fn remember_uncacheable(&self, zone: &Zone, landing: &mut Landing, reason: NotStored) {
+        let memory = zone.policy.uncacheable_memory;
         if matches!(self.storing, Storing::Yes) && !memory.is_zero() {
             let until = self.cache.clock.uptime() + memory;
             self.cache

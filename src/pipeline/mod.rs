@@ -7,9 +7,11 @@ mod cors;
 mod deliver;
 mod explain;
 mod form;
+mod redirect;
 mod refuse;
 mod request;
 mod routes;
+mod ruling;
 
 pub use self::answer::{Client, Pipeline};
 pub use self::body::Body;
@@ -18,3 +20,4 @@ pub use self::explain::{Explanation, StoredObject};
 pub use self::refuse::Refusal;
 pub use self::request::{Checked, RequestError, check};
 pub use self::routes::{Routes, SiteState};
+pub use self::ruling::Settings;

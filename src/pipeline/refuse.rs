@@ -3,6 +3,7 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TY
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use crate::cache::FillError;
+use crate::rules::TemplateError;
 use crate::semantics::path::PathError;
 use crate::semantics::status_fields::ProxyStatus;
 use crate::variant::ParameterError;
@@ -28,6 +29,12 @@ pub enum Refusal {
     /// The path is not one.
     #[error("{0}")]
     Path(#[from] PathError),
+    /// A rule of the site makes no path of this one.
+    #[error("the site leads this path to what is no path: {0}")]
+    Template(#[from] TemplateError),
+    /// A rule of the site refuses the request, with this status.
+    #[error("this request is refused by a rule of the site")]
+    Denied(StatusCode),
     /// The site does not answer this method.
     #[error("this method is not allowed here")]
     Method(Vec<Method>),
@@ -66,7 +73,10 @@ impl Refusal {
         match self {
             Self::Request(error) => error.status(),
             Self::UnknownHost => StatusCode::MISDIRECTED_REQUEST,
-            Self::NoHost | Self::Path(_) | Self::Parameter(_) => StatusCode::BAD_REQUEST,
+            Self::NoHost | Self::Path(_) | Self::Parameter(_) | Self::Template(_) => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::Denied(status) => *status,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Loop => StatusCode::LOOP_DETECTED,
             Self::Precondition => StatusCode::PRECONDITION_FAILED,
@@ -83,6 +93,8 @@ impl Refusal {
             Self::UnknownHost => "unknown-host",
             Self::NoHost => "no-host",
             Self::Path(_) => "bad-path",
+            Self::Template(_) => "bad-rewrite",
+            Self::Denied(_) => "denied",
             Self::Method(_) => "method",
             Self::Parameter(_) => "bad-parameter",
             Self::Loop => "loop",
@@ -134,6 +146,8 @@ impl Refusal {
             | Self::UnknownHost
             | Self::NoHost
             | Self::Path(_)
+            | Self::Template(_)
+            | Self::Denied(_)
             | Self::Parameter(_)
             | Self::Loop
             | Self::Precondition => {}

@@ -6,7 +6,9 @@ mod client;
 mod config;
 mod freshness;
 mod key;
+mod kind;
 mod lifetime;
+mod overrides;
 mod reuse;
 #[cfg(test)]
 mod sample;
@@ -22,6 +24,7 @@ pub use self::config::{
 };
 pub use self::freshness::Freshness;
 pub use self::key::{KeyParts, forwarded_query, primary_key, url_key};
+pub use self::overrides::Overrides;
 pub use self::reuse::{Reuse, is_only_if_cached, may_serve_on_error, reuse};
 pub use self::storable::{Exchange, NotStored, Storability, assess, stored_fields};
 pub use self::tags::tags;

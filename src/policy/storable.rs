@@ -8,6 +8,7 @@ use crate::semantics::cache_control::CacheControl;
 
 use super::config::{Authorization, Config, Mode, SetCookie};
 use super::freshness::Freshness;
+use super::kind::{is_deceptive, is_static};
 use super::lifetime::{
     Directives, heuristic_lifetime, initial_age, is_heuristically_cacheable, status_lifetime,
 };
@@ -18,6 +19,8 @@ use super::vary::{NeverMatches, named_fields};
 pub struct Exchange<'a> {
     /// The client's method.
     pub method: &'a Method,
+    /// The canonical path.
+    pub path: &'a str,
     /// The client's request fields.
     pub request: &'a HeaderMap,
     /// The origin's status.
@@ -66,6 +69,10 @@ pub enum NotStored {
     Off,
     /// The body is larger than the site or the tiers take.
     TooLarge,
+    /// The site stores static types only, and this is none.
+    NotStatic,
+    /// A page or data under the name of an asset: what an attacker makes of a private page to have it stored.
+    Deception,
 }
 
 impl NotStored {
@@ -85,6 +92,8 @@ impl NotStored {
             Self::Partial => "partial",
             Self::Off => "off",
             Self::TooLarge => "too-large",
+            Self::NotStatic => "not-static",
+            Self::Deception => "deception",
         }
     }
 }
@@ -131,6 +140,12 @@ fn refusal(config: &Config, exchange: &Exchange<'_>, directives: &Directives) ->
         206 => return Some(NotStored::Partial),
         ..=199 | 304 => return Some(NotStored::Status),
         _ => {}
+    }
+    if config.deception_guard && is_deceptive(exchange) {
+        return Some(NotStored::Deception);
+    }
+    if config.mode == Mode::Static && !is_static(exchange) {
+        return Some(NotStored::NotStatic);
     }
     if config.respect_request_directives && CacheControl::of(exchange.request).no_store {
         return Some(NotStored::NoStore);
