@@ -130,6 +130,7 @@ impl Pattern {
             Middle::Nothing => middle.is_empty().then(Vec::new),
             Middle::Segment if middle.contains(&b'/') => None,
             Middle::Segment | Middle::Anything => Some(vec![whole?]),
+            Middle::Several(machine) if !machine.matches(middle) => None,
             Middle::Several(machine) => {
                 let whole = whole?;
                 let spans = machine.spans(middle)?;
