@@ -37,6 +37,7 @@ fn decisions(bench: &mut Criterion) {
     let received_at = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
     let exchange = Exchange {
         method: &Method::GET,
+        path: "/assets/app.js",
         request: &request,
         status: StatusCode::OK,
         response: &response,

@@ -10,6 +10,7 @@ pub mod node;
 pub mod origin;
 pub mod pipeline;
 pub mod policy;
+pub mod rules;
 pub mod semantics;
 pub mod server;
 pub mod site;

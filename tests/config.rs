@@ -157,7 +157,7 @@ queue = { length = 10, wiat = "5s" }
 [cache]
 min_ttl = "2d"
 max_ttl = "1d"
-mode = "static"
+mode = "statik"
 status_ttl = { "4o4" = "10s", "5xx" = 3 }
 [cache.vary]
 accept = "normalise"
@@ -337,13 +337,7 @@ const EXPECTED: &[(&str, usize, usize, &str, &str)] = &[
         "cache.min_ttl",
         "min_ttl is longer than max_ttl",
     ),
-    (
-        "sites/a.toml",
-        11,
-        8,
-        "cache.mode",
-        "this version does not have it",
-    ),
+    ("sites/a.toml", 11, 8, "cache.mode", "write \"static\""),
     (
         "sites/a.toml",
         12,
@@ -649,6 +643,137 @@ fn a_site_is_more_than_its_keys() {
         "[cors]\norigins = [\"*\", \"https://a.test\"]",
         Some("already allows all"),
     );
+}
+
+#[test]
+fn rules_are_more_than_their_keys() {
+    check_site(
+        "[[redirect]]\nfrom = \"/a/*\"\nto = \"/b/$1\"\n[[rewrite]]\nfrom = \"/v*/**\"\nto = \"/$2\"",
+        None,
+    );
+    for (table, expect) in [
+        ("from = \"/a\"", "redirect.to: missing"),
+        ("to = \"/a\"", "redirect.from: missing"),
+        ("from = \"*.js\"\nto = \"/a\"", "write \"/**.js\""),
+        ("from = \"/***\"\nto = \"/a\"", "three stars"),
+        ("from = \"/a?b\"\nto = \"/a\"", "write the path alone"),
+        ("from = \"/ä\"\nto = \"/a\"", "write \"/%C3%A4\""),
+        ("from = \"/a/*\"\nto = \"/b/$2\"", "captures $1 alone"),
+        ("from = \"/a\"\nto = \"/b/$1\"", "from captures nothing"),
+        ("from = \"/a\"\nto = \"/$0\"", "write $1"),
+        ("from = \"/a\"\nto = \"b\"", "neither a path nor an http"),
+        ("from = \"/**\"\nto = \"https://$1\"", "write the host out"),
+        ("from = \"/a\"\nto = \"/b\"\nstatus = 304", "write 301, 302"),
+        ("from = \"/a\"\nto = \"/b\"\nstatus = 200", "too small"),
+        ("from = \"/a\"\nto = \"/a\"", "leads to itself: /a is"),
+        ("from = \"/a/*\"\nto = \"/a/$1.html\"", "leads to itself"),
+        (
+            "from = \"/**\"\nto = \"https://A.test/$1\"",
+            "leads to itself",
+        ),
+        ("from = \"/a\"\nto = \"/b\"\nstaus = 301", "write status"),
+    ] {
+        check_site(&format!("[[redirect]]\n{table}"), Some(expect));
+    }
+    check_site(
+        "[[redirect]]\nfrom = \"/new/**\"\nto = \"https://other.test/\"\n[[redirect]]\nfrom = \"/**\"\nto = \"/new/$1\"",
+        None,
+    );
+    for (to, expect) in [
+        ("/a?b", "the path alone"),
+        ("https://a.test/", "not a path"),
+        ("/a/../b", "one spelling"),
+        ("/%zz", "%25"),
+        ("/$2", "captures $1 alone"),
+    ] {
+        let table = format!("[[rewrite]]\nfrom = \"/a/*\"\nto = \"{to}\"");
+        check_site(&table, Some(expect));
+    }
+    let many = "[[rewrite]]\nfrom = \"/a\"\nto = \"/b\"\n".repeat(1001);
+    check_site(&many, Some("1001 of them; a site has at most 1000"));
+}
+
+#[test]
+fn rules_say_when_and_what() {
+    check_site(
+        "[[rule]]\nname = \"a\"\nwhen = { path = [\"/assets/**\"], path_regex = '\\.[0-9a-f]{8,}\\.', extension = [], method = [], \
+         header = {}, query = {}, ip = [], status = [], content_type = [] }\n\
+         cache = { override_ttl = \"365d\", browser_ttl = \"365d\", immutable = true }\nheaders = { set = {} }\n\
+         tags = { add = [\"assets\"] }\nstop = false",
+        None,
+    );
+    for (table, expect) in [
+        ("stp = true", "write stop"),
+        ("when = { paths = [\"/a\"] }", "write path"),
+        (
+            "when = { country = [\"DE\"] }",
+            "this version does not have it",
+        ),
+        ("when = { path = [\"a/*\"] }", "write \"/a/*\""),
+        ("when = { path_regex = '(a' }", "unclosed group"),
+        (
+            "when = { path_regex = '((a{99}){99}){99}' }",
+            "KiB when compiled",
+        ),
+        ("when = { extension = [\".css\"] }", "write \"css\""),
+        ("when = { method = [\"get\"] }", "write \"GET\""),
+        ("when = { header = { \"X A\" = \"*\" } }", "no field name"),
+        ("when = { header = { X-A = [] } }", "\"*\" for any value"),
+        ("when = { query = { a = 1 } }", "in quotes"),
+        ("when = { ip = [\"10.1.2.3/8\"] }", "write \"10.0.0.0/8\""),
+        ("when = { ip = [\"localhost\"] }", "2001:db8::/32"),
+        ("when = { status = [\"4\"] }", "no status"),
+        ("when = { status = [99] }", "no status"),
+        ("when = { content_type = [\"html\"] }", "text/css"),
+        ("cache = { mode = \"statc\" }", "write \"static\""),
+        ("cache = { override_ttl = \"400d\" }", "longer than max_ttl"),
+        ("cache = { browser_ttl = 5 }", "or \"respect\""),
+        ("cache = { default_tll = \"5s\" }", "write default_ttl"),
+        (
+            "headers = { set = { Connection = \"x\" } }",
+            "one connection",
+        ),
+        ("tags = { add = [\"a b\"] }", "not a tag"),
+        ("images = { quality = { avif = 101 } }", "too large"),
+        ("deny = 500", "400 to 499"),
+        ("deny = \"yes\"", "400 to 499"),
+        (
+            "when = { path = [\"/a\"] }\nredirect = { to = \"/b/$1\" }",
+            "path captures nothing",
+        ),
+        (
+            "when = { path_regex = '(.)' }\nrewrite = { to = \"/$2\" }",
+            "path_regex captures $1",
+        ),
+        ("redirect = { to = \"/a\" }", "leads to itself"),
+        (
+            "when = { status = [\"404\"] }\ndeny = true",
+            "without status and content_type",
+        ),
+        (
+            "when = { status = [404] }\ncache = { authorization = \"strip\" }",
+            "before there is",
+        ),
+    ] {
+        check_site(&format!("[[rule]]\n{table}"), Some(expect));
+    }
+    check_site(
+        "[[rule]]\nwhen = { path = [\"/new/**\"] }\nstop = true\n[[rule]]\nredirect = { to = \"/new/\" }",
+        None,
+    );
+    check_site(
+        "[[rule]]\nwhen = { header = { X-A = \"*\" } }\nredirect = { to = \"/a\" }",
+        None,
+    );
+    check_site(
+        "[[rule]]\nname = \"a\"\n[[rule]]\nname = \"a\"",
+        Some("another rule is named \"a\""),
+    );
+    check_site(
+        "[[rule]]\ncache = { max_ttl = \"500d\", override_ttl = \"400d\" }",
+        None,
+    );
+    check_site(&"[[rule]]\n".repeat(129), Some("129 of them"));
 }
 
 #[test]

@@ -65,6 +65,7 @@ struct Case {
 impl Case {
     fn exchange(&self) -> Exchange<'_> {
         Exchange {
+            path: "/a",
             method: &Method::GET,
             request: &self.request,
             status: self.status,

@@ -151,13 +151,13 @@ pub(super) struct Keeping {
 impl Keeping {
     pub(super) fn new(
         cache: Arc<Cache>,
-        ask: &Ask,
+        zone: &Zone,
         object: Arc<Object>,
         length: Option<u64>,
     ) -> Self {
         Self {
-            apart: has_other_forms(&ask.zone, &object, length),
-            max_bytes: ask.zone.policy.max_object_bytes,
+            apart: has_other_forms(zone, &object, length),
+            max_bytes: zone.policy.max_object_bytes,
             buffer: chunk_buffer(length),
             cache,
             object,

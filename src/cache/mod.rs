@@ -33,4 +33,4 @@ pub use self::lookup::{Because, Forwarding, Lookup, Remembered, Stored};
 pub use self::purge::Target;
 pub use self::reader::Reader;
 pub use self::served::{Served, Story};
-pub use self::zone::Zone;
+pub use self::zone::{Refine, Zone};

@@ -89,7 +89,9 @@ impl Fill {
                 }
                 let fits = length <= self.ask.zone.policy.max_object_bytes
                     && self.can_have_parts(&headers, Some(length));
-                if fits && let Ok(freshness) = self.assess(StatusCode::OK, &headers, &times) {
+                let zone = self.ask.zone.for_response(StatusCode::OK, &headers);
+                if fits && let Ok(freshness) = self.assess(&zone, StatusCode::OK, &headers, &times)
+                {
                     let head = self.sparse_head(headers, length, freshness, &pilot);
                     let flown = self
                         .settle(number, head, pilot, landing, response.body)
@@ -118,7 +120,9 @@ impl Fill {
         policy::stored_fields(&self.ask.zone.policy, &mut headers);
         headers.remove(CONTENT_LENGTH);
         headers.remove(CONTENT_RANGE);
-        let mut object = self.object(StatusCode::OK, &headers, freshness, pilot.sequence());
+        let zone = self.ask.zone.for_response(StatusCode::OK, &headers);
+        let sequence = pilot.sequence();
+        let mut object = self.object(&zone, StatusCode::OK, &headers, freshness, sequence);
         object.body = Body::Chunked { length };
         // An origin that answers a condition which holds with a part of the very same: its other blocks are good.
         if let Some(stored) = &self.candidate

@@ -20,7 +20,7 @@ use super::flight::{Head, HeadBody, Landing, Pilot, VaryTrait};
 use super::install::Keeping;
 use super::marks::Mark;
 use super::opening::Opened;
-use super::{Ask, Cache, FillError};
+use super::{Ask, Cache, FillError, Zone};
 
 /// How long the last bytes of a body wait for the tiers to take it.
 const KEEPING_PATIENCE: Duration = Duration::from_millis(20);
@@ -243,11 +243,13 @@ impl Fill {
         if !headers.contains_key(DATE) {
             headers.insert(DATE, date::format(times.received_at));
         }
-        let freshness = match self.assess(stored.status, &headers, times) {
+        let zone = self.ask.zone.for_response(stored.status, &headers);
+        let freshness = match self.assess(&zone, stored.status, &headers, times) {
             Ok(freshness) => freshness,
             Err(reason) => {
                 self.give_up_the_stored(reason).await;
                 let object = self.object(
+                    &zone,
                     stored.status,
                     &headers,
                     Freshness::stale_at(times.received_at),
@@ -256,7 +258,7 @@ impl Fill {
                 return Some(self.validated_head(object, stored, Err(reason)));
             }
         };
-        let object = self.object(stored.status, &headers, freshness, pilot.sequence());
+        let object = self.object(&zone, stored.status, &headers, freshness, pilot.sequence());
         let head = self.validated_head(object, stored, Ok(()));
         self.cache
             .install(&self.ask, self.id, Arc::clone(&head.object), None)
@@ -285,6 +287,7 @@ impl Fill {
 
     pub(super) fn assess(
         &self,
+        zone: &Zone,
         status: StatusCode,
         headers: &HeaderMap,
         times: &Times,
@@ -292,9 +295,9 @@ impl Fill {
         if let Storing::No(reason) = self.storing {
             return Err(reason);
         }
-        let policy = &self.ask.zone.policy;
         let exchange = Exchange {
             method: self.errand.method(),
+            path: &self.ask.path,
             request: &self.ask.headers,
             status,
             response: headers,
@@ -302,9 +305,9 @@ impl Fill {
             received_at: times.received_at,
         };
         let storable = if self.errand.method() == Method::POST {
-            policy::assess_post(policy, &exchange, &self.ask.target())
+            policy::assess_post(&zone.policy, &exchange, &self.ask.target())
         } else {
-            policy::assess(policy, &exchange)
+            policy::assess(&zone.policy, &exchange)
         };
         match storable {
             Storability::Store(freshness) => Ok(freshness),
@@ -314,13 +317,14 @@ impl Fill {
 
     pub(super) fn object(
         &self,
+        zone: &Zone,
         status: StatusCode,
         headers: &HeaderMap,
         freshness: Freshness,
         sequence: u64,
     ) -> Object {
-        let zone = &self.ask.zone;
-        let tags = policy::tags(headers, &zone.policy.tags);
+        let mut tags = policy::tags(headers, &zone.policy.tags);
+        tags.extend_from_slice(&zone.tags);
         Object {
             key: self.ask.key.as_str().into(),
             site: (&*zone.name).into(),
@@ -355,11 +359,11 @@ impl Fill {
             mut body,
             ..
         } = response;
-        let zone = &self.ask.zone;
+        let zone = self.ask.zone.for_response(status, &headers);
         if !headers.contains_key(DATE) {
             headers.insert(DATE, date::format(times.received_at));
         }
-        let mut keep = self.assess(status, &headers, times);
+        let mut keep = self.assess(&zone, status, &headers, times);
         if keep.is_ok() {
             policy::stored_fields(&zone.policy, &mut headers);
         }
@@ -380,14 +384,14 @@ impl Fill {
             .then(|| Verifier::of(&headers, &[CONTENT_DIGEST, REPR_DIGEST]))
             .flatten();
         let freshness = keep.unwrap_or_else(|_| Freshness::stale_at(times.received_at));
-        let mut object = self.object(status, &headers, freshness, self.sequence(&pilot));
+        let mut object = self.object(&zone, status, &headers, freshness, self.sequence(&pilot));
         object.body = Body::Chunked {
             length: content_length.unwrap_or(0),
         };
         let vary = self.learnt_vary(&object.headers);
         let object = Arc::new(object);
         if let Err(reason) = &keep {
-            self.remember_uncacheable(landing, *reason);
+            self.remember_uncacheable(&zone, landing, *reason);
             self.give_up_the_stored(*reason).await;
         } else {
             self.cache.marks.clear(self.id);
@@ -402,7 +406,7 @@ impl Fill {
         let mut keeping = (keep.is_ok() && is_kept).then(|| {
             Keeping::new(
                 Arc::clone(&self.cache),
-                &self.ask,
+                &zone,
                 Arc::clone(&object),
                 content_length,
             )
@@ -497,7 +501,7 @@ impl Fill {
         let zone = &self.ask.zone;
         tracing::warn!(site = %zone.name, path = %self.ask.path, "a body is not what its digest says");
         zone.metrics.digest_mismatch();
-        self.mark_uncacheable(NotStored::DigestMismatch);
+        self.mark_uncacheable(zone, NotStored::DigestMismatch);
         false
     }
 
@@ -567,13 +571,13 @@ impl Fill {
         }
     }
 
-    fn remember_uncacheable(&self, landing: &mut Landing, reason: NotStored) {
-        self.mark_uncacheable(reason);
+    fn remember_uncacheable(&self, zone: &Zone, landing: &mut Landing, reason: NotStored) {
+        self.mark_uncacheable(zone, reason);
         landing.close();
     }
 
-    fn mark_uncacheable(&self, reason: NotStored) {
-        let memory = self.ask.zone.policy.uncacheable_memory;
+    fn mark_uncacheable(&self, zone: &Zone, reason: NotStored) {
+        let memory = zone.policy.uncacheable_memory;
         let is_telling = matches!(self.errand, Errand::Object | Errand::Alone)
             && matches!(self.storing, Storing::Yes);
         if is_telling && !memory.is_zero() {
@@ -603,19 +607,21 @@ impl Fill {
                 if !headers.contains_key(DATE) {
                     headers.insert(DATE, date::format(times.received_at));
                 }
+                let zone = self.ask.zone.for_response(stored.status, &headers);
                 let exchange = Exchange {
                     method: &Method::GET,
+                    path: &self.ask.path,
                     request: &self.ask.headers,
                     status: stored.status,
                     response: &headers,
                     requested_at: times.requested_at,
                     received_at: times.received_at,
                 };
-                let storable = policy::assess(&self.ask.zone.policy, &exchange);
+                let storable = policy::assess(&zone.policy, &exchange);
                 let Storability::Store(freshness) = storable else {
                     return;
                 };
-                let object = self.object(stored.status, &headers, freshness, sequence);
+                let object = self.object(&zone, stored.status, &headers, freshness, sequence);
                 let head = self.validated_head(object, stored, Ok(()));
                 self.cache
                     .install(&self.ask, self.id, head.object, None)
@@ -627,7 +633,7 @@ impl Fill {
     /// RFC 9111 §3: what an answer that must not be stored takes the place of is not used in its place
     /// afterwards.
     async fn give_up_the_stored(&self, reason: NotStored) {
-        let by_the_answer = matches!(reason, NotStored::NoStore | NotStored::Private);
+        let by_the_answer = reason.outdates_stored();
         if by_the_answer && matches!(self.storing, Storing::Yes) && self.candidate.is_some() {
             self.cache.invalidate(&self.ask).await;
         }

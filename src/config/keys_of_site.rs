@@ -1,7 +1,16 @@
 use super::keys::{
-    Form, KIB, Keys, Kind, LIFETIME, MIB, TIB, TIMEOUT, derived, integer, key, required, size,
+    Form, KIB, Key, Keys, Kind, LIFETIME, MIB, TIB, TIMEOUT, derived, integer, key, required, size,
     word, words,
 };
+
+const MODES: Kind = word(&["respect", "static", "all", "off"]);
+const SET_COOKIES: Kind = word(&["bypass", "strip", "store"]);
+const AUTHORIZATIONS: Kind = word(&["bypass", "strip", "rfc"]);
+
+/// A key of a rule that stands in for one of the site.
+const fn instead(name: &'static str, kind: Kind, about: &'static str) -> Key {
+    derived(name, kind, "as the site", about)
+}
 
 /// Everything that a file in `sites` may say.
 pub(super) const SITE: &[Keys] = &[
@@ -40,12 +49,9 @@ pub(super) const SITE: &[Keys] = &[
             "certificate",
             "early_data",
             "purge",
-            "redirect",
-            "rewrite",
             "access",
             "rate_limit",
             "errors",
-            "rule",
         ],
     },
     Keys {
@@ -243,12 +249,9 @@ pub(super) const SITE: &[Keys] = &[
         keys: &[
             key(
                 "mode",
-                Kind::Word {
-                    words: &["respect", "all", "off"],
-                    later: &["static"],
-                },
+                MODES,
                 "\"respect\"",
-                "Decided by the origin's fields, every good answer, or nothing.",
+                "What is stored: what the origin's fields allow, of that only types known to be static (pictures, fonts, scripts, style sheets, sound, films, documents, archives; no HTML, no JSON), every good answer, or nothing.",
             ),
             key(
                 "default_ttl",
@@ -318,13 +321,13 @@ pub(super) const SITE: &[Keys] = &[
             ),
             key(
                 "set_cookie",
-                word(&["bypass", "strip", "store"]),
+                SET_COOKIES,
                 "\"bypass\"",
                 "An answer with `Set-Cookie`: not stored, stored without it, stored with it.",
             ),
             key(
                 "authorization",
-                word(&["bypass", "strip", "rfc"]),
+                AUTHORIZATIONS,
                 "\"bypass\"",
                 "A request with `Authorization`: forwarded and uncached, not forwarded and cached, or as RFC 9111 §3.5 says.",
             ),
@@ -377,6 +380,12 @@ pub(super) const SITE: &[Keys] = &[
                 "Stored variants by `Vary` of one URL.",
             ),
             key(
+                "deception_guard",
+                Kind::Flag,
+                "true",
+                "Whether a page (or JSON) under the name of an asset, such as `/account/x.css`, is passed on and not stored.",
+            ),
+            key(
                 "forward_targeted",
                 Kind::Flag,
                 "false",
@@ -401,7 +410,7 @@ pub(super) const SITE: &[Keys] = &[
                 "Fields named by `Vary`: `normalize` (reduce to what makes a difference), `passthrough` (compare), `ignore`, or `bypass` (do not store). What is written changes or joins the default list; `default` is for all others.",
             ),
         ],
-        later: &["deception_guard", "quota"],
+        later: &["quota"],
     },
     Keys {
         path: "cache.key",
@@ -670,6 +679,296 @@ pub(super) const SITE: &[Keys] = &[
                 "\"1d\"",
                 "For `Access-Control-Max-Age`.",
             ),
+        ],
+        later: &[],
+    },
+    Keys {
+        path: "redirect",
+        form: Form::Many,
+        about: "Sends clients elsewhere; the first one that matches answers, before rewrites and rules.",
+        keys: &[
+            required(
+                "from",
+                Kind::Text("path pattern"),
+                "Matches the whole path: `*` stands for any run of characters within one segment, `**` for any run; case matters.",
+            ),
+            required(
+                "to",
+                Kind::Text("path or URL"),
+                "Where to: `$1` to `$9` stand for the stars of `from`. The query is kept unless this has one.",
+            ),
+            key(
+                "status",
+                integer(301, 308),
+                "308",
+                "301, 302, 303, 307 or 308.",
+            ),
+        ],
+        later: &[],
+    },
+    Keys {
+        path: "rewrite",
+        form: Form::Many,
+        about: "Changes the path before the key is made, so that the origin is asked for the new one; the first one that matches, once. Rules see the new path, and purges by URL follow it.",
+        keys: &[
+            required("from", Kind::Text("path pattern"), "As in `[[redirect]]`."),
+            required(
+                "to",
+                Kind::Text("path"),
+                "The new path: `$1` to `$9` stand for the stars of `from`. The query stays.",
+            ),
+        ],
+        later: &[],
+    },
+    Keys {
+        path: "rule",
+        form: Form::Many,
+        about: "Rules, in order: all that hold count, and a later one wins setting by setting. At most 128.",
+        keys: &[
+            derived(
+                "name",
+                Kind::Text("text"),
+                "`rule 1` and so on",
+                "Names it for `brim explain`; unique.",
+            ),
+            key(
+                "stop",
+                Kind::Flag,
+                "false",
+                "Whether the rules behind it are left out when it holds.",
+            ),
+            derived(
+                "deny",
+                Kind::Text("`true`, `false`, or a status from 400 to 499"),
+                "as earlier rules",
+                "Refuses the request; `true` = 403, `false` takes an earlier rule's word back.",
+            ),
+        ],
+        later: &[],
+    },
+    Keys {
+        path: "rule.when",
+        form: Form::One,
+        about: "Every key that is not empty must be met, by one of its members; without any the rule always holds. A rule with `status` or `content_type` is decided when the origin's answer is there. An answer that hangs on `header` says so in `Vary`.",
+        keys: &[
+            key(
+                "path",
+                Kind::List("path patterns"),
+                "[]",
+                "Patterns of the whole path, as in `[[redirect]]`.",
+            ),
+            key(
+                "path_regex",
+                Kind::Text("regular expression"),
+                "\"\"",
+                "Found anywhere in the path; its groups are then what `$1` to `$9` stand for.",
+            ),
+            key(
+                "extension",
+                Kind::List("extensions"),
+                "[]",
+                "Extensions without the dot, in any case.",
+            ),
+            key(
+                "method",
+                Kind::List("`\"GET\"`, `\"HEAD\"`, `\"OPTIONS\"`"),
+                "[]",
+                "The request's method.",
+            ),
+            key(
+                "header",
+                Kind::Map("field name = pattern, or list of patterns"),
+                "{}",
+                "Request fields, all of them: `*` in a pattern stands for any run of characters, `\"*\"` alone for any value, `\"\"` for a field that is not there.",
+            ),
+            key(
+                "query",
+                Kind::Map("parameter name = pattern, or list of patterns"),
+                "{}",
+                "Parameters of the query, likewise; names and values are compared decoded.",
+            ),
+            key(
+                "ip",
+                Kind::List("addresses and networks"),
+                "[]",
+                "The client's address.",
+            ),
+            key(
+                "status",
+                Kind::List("statuses and classes"),
+                "[]",
+                "The origin's status: `\"404\"`, or `\"5xx\"` for a class.",
+            ),
+            key(
+                "content_type",
+                Kind::List("media types"),
+                "[]",
+                "The origin's media type; `image/*` stands for all of a kind.",
+            ),
+        ],
+        later: &["country"],
+    },
+    Keys {
+        path: "rule.cache",
+        form: Form::One,
+        about: "Settings in the place of those in `[cache]`.",
+        keys: &[
+            instead("mode", MODES, "What is stored."),
+            instead(
+                "default_ttl",
+                LIFETIME,
+                "Lifetime when the origin says nothing.",
+            ),
+            instead("min_ttl", LIFETIME, "The shortest lifetime."),
+            instead("max_ttl", LIFETIME, "The longest lifetime."),
+            instead(
+                "override_ttl",
+                Kind::Text("duration"),
+                "Replaces whatever the origin says; `\"\"` = does not.",
+            ),
+            instead(
+                "browser_ttl",
+                Kind::Text("`\"respect\"`, or a duration"),
+                "What clients are told.",
+            ),
+            derived(
+                "immutable",
+                Kind::Flag,
+                "false",
+                "Whether clients are told `immutable` (RFC 8246) beside a lifetime.",
+            ),
+            instead(
+                "status_ttl",
+                Kind::Map("status or class = duration"),
+                "Lifetimes by status; replaces all of the site's.",
+            ),
+            instead("stale_while_revalidate", LIFETIME, "Window of RFC 5861."),
+            instead("stale_if_error", LIFETIME, "Window of RFC 5861."),
+            instead(
+                "set_cookie",
+                SET_COOKIES,
+                "What an answer's `Set-Cookie` does.",
+            ),
+            instead(
+                "authorization",
+                AUTHORIZATIONS,
+                "What a request's `Authorization` does.",
+            ),
+            instead("heuristic", Kind::Flag, "Freshness from `Last-Modified`."),
+            instead(
+                "max_object",
+                size(0, 64 * TIB),
+                "The largest body that is stored.",
+            ),
+            instead(
+                "uncacheable_memory",
+                LIFETIME,
+                "How long an answer that could not be stored is remembered.",
+            ),
+            instead(
+                "deception_guard",
+                Kind::Flag,
+                "Whether pages under the names of assets are left out.",
+            ),
+        ],
+        later: &[],
+    },
+    Keys {
+        path: "rule.headers",
+        form: Form::One,
+        about: "Fields of the answer, after those of `[headers.response]` and of earlier rules: first removed, then set, then added.",
+        keys: &[
+            key(
+                "set",
+                Kind::Map("field name = value"),
+                "{}",
+                "Replaces what is there.",
+            ),
+            key(
+                "add",
+                Kind::Map("field name = value"),
+                "{}",
+                "Added beside what is there.",
+            ),
+            key("remove", Kind::List("field names"), "[]", "Removed."),
+        ],
+        later: &[],
+    },
+    Keys {
+        path: "rule.tags",
+        form: Form::One,
+        about: "Purge tags.",
+        keys: &[key(
+            "add",
+            Kind::List("tags"),
+            "[]",
+            "What is stored while the rule holds carries them beside the origin's; at most 16.",
+        )],
+        later: &[],
+    },
+    Keys {
+        path: "rule.redirect",
+        form: Form::One,
+        about: "Sends clients elsewhere.",
+        keys: &[
+            required(
+                "to",
+                Kind::Text("path or URL"),
+                "As in `[[redirect]]`; `$1` to `$9` stand for the groups of `path_regex`, or else for the stars of the first pattern in `path` that matches.",
+            ),
+            key(
+                "status",
+                integer(301, 308),
+                "308",
+                "301, 302, 303, 307 or 308.",
+            ),
+        ],
+        later: &[],
+    },
+    Keys {
+        path: "rule.rewrite",
+        form: Form::One,
+        about: "Changes the path, and so the key and what the origin is asked. Rules do not see the new path.",
+        keys: &[required(
+            "to",
+            Kind::Text("path"),
+            "As in `[rule.redirect]`; the query stays.",
+        )],
+        later: &[],
+    },
+    Keys {
+        path: "rule.compression",
+        form: Form::One,
+        about: "Content codings.",
+        keys: &[instead(
+            "enabled",
+            Kind::Flag,
+            "Whether the edge compresses.",
+        )],
+        later: &[],
+    },
+    Keys {
+        path: "rule.images",
+        form: Form::One,
+        about: "Pictures.",
+        keys: &[
+            instead(
+                "enabled",
+                Kind::Flag,
+                "Whether pictures are touched at all.",
+            ),
+            instead("auto", Kind::Flag, "Best format that `Accept` allows."),
+        ],
+        later: &[],
+    },
+    Keys {
+        path: "rule.images.quality",
+        form: Form::One,
+        about: "Default quality by format.",
+        keys: &[
+            instead("jpeg", integer(1, 100), "JPEG."),
+            instead("webp", integer(1, 100), "Lossy WebP."),
+            instead("avif", integer(1, 100), "AVIF."),
         ],
         later: &[],
     },

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::origin;
 use crate::policy;
-use crate::site::{CacheStatusDetail, Diagnostics, HeaderRules, HostPattern, Site};
+use crate::site::{CacheStatusDetail, Diagnostics, HeaderRules, HostPattern, Site, SiteRules};
 use crate::variant::{CompressionConfig, ImageConfig};
 
 use super::address;
@@ -172,6 +172,7 @@ fn ad_hoc_site(name: String, hosts: Vec<String>, source: origin::Source) -> Site
         diagnostics: Diagnostics {
             cache_status: CacheStatusDetail::Full,
         },
+        rules: SiteRules::default(),
     }
 }
 
@@ -376,6 +377,9 @@ mod tests {
             "admin.tokens.secret" => "{ env = \"CARGO_PKG_NAME\" }",
             ".hosts" => "[\"a.test\"]",
             "origin.server.url" => "\"http://o.test\"",
+            "redirect.from" | "rewrite.from" => "\"/old/*\"",
+            "redirect.to" | "rewrite.to" | "rule.rewrite.to" => "\"/new\"",
+            "rule.redirect.to" => "\"https://other.test/\"",
             other => panic!("{other} is required: give this test a value"),
         }
     }

@@ -12,6 +12,7 @@ mod load;
 mod quantity;
 mod read_node;
 mod read_origin;
+mod read_rules;
 mod read_site;
 mod reference;
 mod report;

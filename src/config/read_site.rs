@@ -2,22 +2,43 @@ use std::path::Path;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method, StatusCode};
-use toml::de::DeTable;
+use toml::de::{DeTable, DeValue};
 
 use crate::origin::{self, ClientHeaders, HostHeader};
 use crate::policy::{
     self, Authorization, BrowserTtl, KeyConfig, Mode, QueryMode, SetCookie, Slice, StatusTtl,
     VaryAction, VaryConfig,
 };
-use crate::site::{CacheStatusDetail, Cors, Diagnostics, HeaderRules, HostPattern, Site};
+use crate::rules::StatusTest;
+use crate::site::{
+    CacheStatusDetail, Cors, Diagnostics, HeaderRules, HostPattern, Site, SiteRules,
+};
 use crate::variant::{Coding, CompressionConfig, ImageConfig, ImageFormat};
 
 use super::address;
 use super::field;
 use super::keys::LIFETIME;
 use super::read_origin::read_origin;
+use super::read_rules::read_rules;
 use super::section::{Entry, Section, Walk, duration_value, text_of};
 use super::source::{Place, Wrong};
+
+pub(super) const MODES: [(&str, Mode); 4] = [
+    ("respect", Mode::Respect),
+    ("static", Mode::Static),
+    ("all", Mode::All),
+    ("off", Mode::Off),
+];
+pub(super) const SET_COOKIES: [(&str, SetCookie); 3] = [
+    ("bypass", SetCookie::Bypass),
+    ("strip", SetCookie::Strip),
+    ("store", SetCookie::Store),
+];
+pub(super) const AUTHORIZATIONS: [(&str, Authorization); 3] = [
+    ("bypass", Authorization::Bypass),
+    ("strip", Authorization::Strip),
+    ("rfc", Authorization::Rfc),
+];
 
 /// A site file read, before it is compared with the others.
 #[derive(Debug)]
@@ -57,7 +78,10 @@ pub(super) fn read_site<'a>(
         response_headers: read_response_headers(top.section("headers").section("response")),
         cors: read_cors(top.section("cors")),
         diagnostics: read_diagnostics(top.section("diagnostics")),
+        rules: SiteRules::default(),
     };
+    let rules = read_rules(top, &site.hosts, &site.cache);
+    let site = Site { rules, ..site };
     SiteDraft { site, top, hosts }
 }
 
@@ -122,15 +146,7 @@ fn read_hosts<'a>(top: Section<'a>) -> Vec<(HostPattern, Place<'a>)> {
 
 fn read_cache(section: Section<'_>, origin: &origin::Config) -> policy::Config {
     let mut cache = policy::Config::default();
-    section.word(
-        "mode",
-        &mut cache.mode,
-        &[
-            ("respect", Mode::Respect),
-            ("all", Mode::All),
-            ("off", Mode::Off),
-        ],
-    );
+    section.word("mode", &mut cache.mode, &MODES);
     read_lifetimes(section, &mut cache);
     section.list("targeted", &mut cache.targeted, field::end_to_end_name);
     section.flag("s_maxage_allows_stale", &mut cache.s_maxage_allows_stale);
@@ -138,28 +154,12 @@ fn read_cache(section: Section<'_>, origin: &origin::Config) -> policy::Config {
         "respect_request_directives",
         &mut cache.respect_request_directives,
     );
-    section.word(
-        "set_cookie",
-        &mut cache.set_cookie,
-        &[
-            ("bypass", SetCookie::Bypass),
-            ("strip", SetCookie::Strip),
-            ("store", SetCookie::Store),
-        ],
-    );
+    section.word("set_cookie", &mut cache.set_cookie, &SET_COOKIES);
+    section.word("authorization", &mut cache.authorization, &AUTHORIZATIONS);
     section.word(
         "slice",
         &mut cache.slice,
         &[("auto", Slice::Auto), ("never", Slice::Never)],
-    );
-    section.word(
-        "authorization",
-        &mut cache.authorization,
-        &[
-            ("bypass", Authorization::Bypass),
-            ("strip", Authorization::Strip),
-            ("rfc", Authorization::Rfc),
-        ],
     );
     section.flag("heuristic", &mut cache.heuristic);
     section.flag("collapse", &mut cache.collapse);
@@ -167,6 +167,7 @@ fn read_cache(section: Section<'_>, origin: &origin::Config) -> policy::Config {
     section.size("max_object", &mut cache.max_object_bytes);
     section.list("tags", &mut cache.tags, field::end_to_end_name);
     section.integer("max_variants", &mut cache.max_variants);
+    section.flag("deception_guard", &mut cache.deception_guard);
     section.flag("forward_targeted", &mut cache.forward_targeted);
     section.flag("no_vary_search", &mut cache.no_vary_search);
     section.flag("rewrite_age", &mut cache.rewrite_age);
@@ -179,24 +180,8 @@ fn read_lifetimes(section: Section<'_>, cache: &mut policy::Config) {
     section.duration("default_ttl", &mut cache.default_ttl);
     section.duration("min_ttl", &mut cache.min_ttl);
     section.duration("max_ttl", &mut cache.max_ttl);
-    section.value(
-        "override_ttl",
-        &mut cache.override_ttl,
-        |value| match value.as_str() {
-            Some("") => Ok(None),
-            _ => duration_value(LIFETIME, value).map(Some),
-        },
-    );
-    section.value("browser_ttl", &mut cache.browser_ttl, |value| {
-        match value.as_str() {
-            Some("respect") => Ok(BrowserTtl::Respect),
-            _ => duration_value(LIFETIME, value)
-                .map(BrowserTtl::Fixed)
-                .map_err(|wrong| {
-                    Wrong::new(wrong.problem, format!("{}, or \"respect\"", wrong.fix))
-                }),
-        }
-    });
+    section.value("override_ttl", &mut cache.override_ttl, override_ttl);
+    section.value("browser_ttl", &mut cache.browser_ttl, browser_ttl);
     cache.status_ttl = read_status_ttl(section);
     section.duration("stale_while_revalidate", &mut cache.stale_while_revalidate);
     section.duration("stale_if_error", &mut cache.stale_if_error);
@@ -221,7 +206,26 @@ fn read_lifetimes(section: Section<'_>, cache: &mut policy::Config) {
     }
 }
 
-fn read_status_ttl(section: Section<'_>) -> StatusTtl {
+/// A lifetime; `""` for none.
+pub(super) fn override_ttl(value: &DeValue<'_>) -> Result<Option<Duration>, Wrong> {
+    match value.as_str() {
+        Some("") => Ok(None),
+        _ => duration_value(LIFETIME, value).map(Some),
+    }
+}
+
+/// A lifetime, or `"respect"`.
+pub(super) fn browser_ttl(value: &DeValue<'_>) -> Result<BrowserTtl, Wrong> {
+    match value.as_str() {
+        Some("respect") => Ok(BrowserTtl::Respect),
+        _ => duration_value(LIFETIME, value)
+            .map(BrowserTtl::Fixed)
+            .map_err(|wrong| Wrong::new(wrong.problem, format!("{}, or \"respect\"", wrong.fix))),
+    }
+}
+
+/// `status_ttl` of a table; the built-in one when it is not there.
+pub(super) fn read_status_ttl(section: Section<'_>) -> StatusTtl {
     let Some(entries) = section.entries("status_ttl") else {
         return StatusTtl::default();
     };
@@ -238,26 +242,22 @@ fn read_status_ttl(section: Section<'_>) -> StatusTtl {
             }
         };
         match status(entry.name) {
-            Ok(Status::Exact(status)) => lifetimes.exact.push((status, lifetime)),
-            Ok(Status::Class(class)) => lifetimes.class.push((class, lifetime)),
+            Ok(StatusTest::Exact(status)) => lifetimes.exact.push((status, lifetime)),
+            Ok(StatusTest::Class(class)) => lifetimes.class.push((class, lifetime)),
             Err(wrong) => section.refuse_name(&entry, "status_ttl", wrong),
         }
     }
     lifetimes
 }
 
-enum Status {
-    Exact(StatusCode),
-    Class(u16),
-}
-
-fn status(text: &str) -> Result<Status, Wrong> {
+/// A status that can be stored, or a class of them.
+pub(super) fn status(text: &str) -> Result<StatusTest, Wrong> {
     let class = match text.as_bytes() {
         [digit @ b'2'..=b'5', b'x', b'x'] => Some(u16::from(digit - b'0')),
         _ => None,
     };
     if let Some(class) = class {
-        return Ok(Status::Class(class));
+        return Ok(StatusTest::Class(class));
     }
     let exact = text.parse::<StatusCode>().ok();
     exact
@@ -268,7 +268,7 @@ fn status(text: &str) -> Result<Status, Wrong> {
                 StatusCode::PARTIAL_CONTENT | StatusCode::NOT_MODIFIED
             )
         })
-        .map(Status::Exact)
+        .map(StatusTest::Exact)
         .ok_or_else(|| {
             Wrong::new(
                 format!("{text:?} is no status that can be stored"),

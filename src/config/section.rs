@@ -386,7 +386,8 @@ impl<'a> Section<'a> {
         Some(entries.collect())
     }
 
-    fn items_of<T: PartialEq>(
+    /// As [`Self::items`], of values of any type.
+    pub(super) fn items_of<T: PartialEq>(
         &self,
         name: &'static str,
         parse: &dyn Fn(&DeValue<'_>) -> Result<T, Wrong>,

@@ -74,11 +74,10 @@ fn state(
         images: site.images.clone(),
         metrics: metrics.site(&site.name),
         node: Arc::clone(node),
+        tags: Vec::new(),
+        refine: None,
     };
-    Ok(SiteState {
-        site: Arc::clone(site),
-        zone: Arc::new(zone),
-    })
+    Ok(SiteState::new(Arc::clone(site), zone))
 }
 
 /// The site's origin, with the bundled one's address where it asks for that.

@@ -118,6 +118,9 @@ impl NodeControl {
         note("code", Some(told.code.to_owned()));
         note("origin_target", told.origin_target);
         note("wish", told.wish);
+        let list = |names: Vec<String>| Some(names.join(", ")).filter(|text| !text.is_empty());
+        note("rules", list(told.rules));
+        note("rules_of_response", list(told.rules_of_response));
         let stored = told.stored.as_ref();
         note("etag", stored.and_then(|stored| stored.etag.clone()));
         note(

@@ -15,6 +15,7 @@ use crate::cache::{Ask, Cache, Lookup, Served, Stored, Story};
 use crate::clock::SharedClock;
 use crate::origin::ClientHeaders;
 use crate::policy::{self, Authorization, KeyParts, Mode};
+use crate::rules::Question;
 use crate::semantics::host::Host;
 use crate::semantics::interim::Interim;
 use crate::semantics::path;
@@ -26,8 +27,9 @@ use crate::variant::{self, Wish};
 
 use super::body::Tally;
 use super::deliver::Delivery;
+use super::ruling::{Ruling, Verdict};
 use super::upload::RequestBody;
-use super::{Body, Refusal, Routes, SiteState, cors, form, request};
+use super::{Body, Refusal, Routes, SiteState, cors, form, redirect, request};
 
 const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 
@@ -158,11 +160,18 @@ impl Pipeline {
         if has_looped(&parts.headers, &routes.node) {
             return Err(Refusal::Loop);
         }
+        let ruling = site.rule(&Question {
+            method: &parts.method,
+            path: &path::canonical(checked.path)?,
+            query: checked.query,
+            headers: &parts.headers,
+            peer: client.address,
+        })?;
         Ok(Admitted {
             site: Arc::clone(site),
             host: checked.host.map(host_text),
-            path: path::canonical(checked.path)?.into_owned(),
             query: checked.query.map(str::to_owned),
+            ruling,
         })
     }
 
@@ -177,6 +186,9 @@ impl Pipeline {
     ) -> Result<Told, Refusal> {
         let state = Arc::clone(&admitted.site);
         let site = &state.site;
+        if let Verdict::Deny(status) = admitted.ruling.verdict {
+            return Err(Refusal::Denied(status));
+        }
         if parts.method == Method::OPTIONS && answers_options(site) {
             return Ok(Told {
                 response: cors::options(site, &parts.headers),
@@ -185,10 +197,29 @@ impl Pipeline {
                 detail: "options",
             });
         }
-        let (ask, wish) = self.ask(admitted, client, parts.headers, interim)?;
+        if let Verdict::Redirect { status, location } = &admitted.ruling.verdict {
+            let settings = &admitted.ruling.settings;
+            return Ok(Told {
+                response: redirect::answer(site, settings, *status, location, &parts.headers),
+                result: CacheResult::Bypass,
+                tier: "",
+                detail: "redirect",
+            });
+        }
+        let selection = admitted.ruling.selection;
+        let mut settings = Arc::clone(&admitted.ruling.settings);
+        let (mut ask, wish) = self.ask(admitted, client, parts.headers, interim)?;
         let source = self
             .source(&ask, &parts.method, body, site.max_request_body_bytes)
             .await?;
+        let (status, headers) = (source.object.status, &source.object.headers);
+        if let Some(decided) = state.decided(selection, status, headers) {
+            ask = Arc::new(Ask {
+                zone: Arc::clone(&decided.zone),
+                ..Ask::clone(&ask)
+            });
+            settings = decided;
+        }
         let formed = form::choose(&self.cache, &ask, wish, source).await;
         let story = formed.served.story;
         let now = self.clock.now();
@@ -196,7 +227,7 @@ impl Pipeline {
         let delivery = Delivery {
             cache: &self.cache,
             node: &routes.node,
-            generation: routes.generation,
+            settings: &settings,
             site,
             ask: &ask,
             method: &parts.method,
@@ -268,17 +299,18 @@ impl Pipeline {
         let Admitted {
             site,
             host,
-            path,
             query,
+            ruling,
         } = admitted;
-        let (wish, query) = variant::wish_of(&site.zone.images, &path, query.as_deref())?;
-        let query = policy::forwarded_query(query.as_deref(), &site.zone.policy.key.query)
+        let (zone, path) = (&ruling.settings.zone, ruling.path);
+        let (wish, query) = variant::wish_of(&zone.images, &path, query.as_deref())?;
+        let query = policy::forwarded_query(query.as_deref(), &zone.policy.key.query)
             .map(std::borrow::Cow::into_owned);
         let keys_host = site.keys_host();
-        let config = site.zone.origin.config();
+        let config = zone.origin.config();
         let key = policy::primary_key(
             &KeyParts {
-                site: &site.zone.name,
+                site: &zone.name,
                 scheme: None,
                 host: host.as_deref().filter(|_| keys_host),
                 path: &path,
@@ -286,11 +318,11 @@ impl Pipeline {
                 request: &headers,
                 forwarded: &config.forward_headers,
             },
-            &site.zone.policy.key,
+            &zone.policy.key,
         );
         let ask = Ask {
             id: self.cache.store().hash(&[key.as_bytes()]),
-            zone: Arc::clone(&site.zone),
+            zone: Arc::clone(zone),
             key,
             path,
             query,
@@ -299,7 +331,7 @@ impl Pipeline {
             headers,
             peer: client.address,
             secure: client.secure,
-            interim: interim.filter(|_| site.zone.is_transparent()),
+            interim: interim.filter(|_| zone.is_transparent()),
         };
         Ok((Arc::new(ask), wish))
     }
@@ -408,8 +440,8 @@ impl Pipeline {
 pub(super) struct Admitted {
     pub(super) site: Arc<SiteState>,
     pub(super) host: Option<String>,
-    pub(super) path: String,
     pub(super) query: Option<String>,
+    pub(super) ruling: Ruling,
 }
 
 /// The host as keys and origins see it.

@@ -1,3 +1,4 @@
+use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ALLOW,
@@ -75,8 +76,8 @@ fn names(list: &[HeaderName]) -> Option<HeaderValue> {
     HeaderValue::try_from(joined).ok()
 }
 
-/// Adds a member to `Vary` unless it, or `*`, is there.
-pub(super) fn add_vary(headers: &mut HeaderMap, member: &'static str) {
+/// Adds a field's name to `Vary` unless it, or `*`, is there.
+pub(super) fn add_vary(headers: &mut HeaderMap, member: &str) {
     let present = headers.get_all(VARY).iter().any(|value| {
         value.as_bytes().split(|byte| *byte == b',').any(|name| {
             name.trim_ascii().eq_ignore_ascii_case(member.as_bytes()) || name.trim_ascii() == b"*"
@@ -86,13 +87,13 @@ pub(super) fn add_vary(headers: &mut HeaderMap, member: &'static str) {
         return;
     }
     let joined = match headers.get(VARY) {
-        Some(value) => {
-            let text = [value.as_bytes(), b", ", member.as_bytes()].concat();
-            HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static(member))
-        }
-        None => HeaderValue::from_static(member),
+        Some(value) => [value.as_bytes(), b", ", member.as_bytes()].concat(),
+        None => member.as_bytes().to_vec(),
     };
-    headers.insert(VARY, joined);
+    // Two field values joined are one, and so is a field's name.
+    if let Ok(joined) = HeaderValue::from_maybe_shared(Bytes::from(joined)) {
+        headers.insert(VARY, joined);
+    }
 }
 
 #[cfg(test)]

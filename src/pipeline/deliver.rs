@@ -18,6 +18,7 @@ use crate::store::Tier;
 use super::cors::{add_vary, decorate};
 use super::form::Formed;
 use super::multipart::Plan;
+use super::ruling::Settings;
 use super::{Body, Refusal};
 
 /// How long a provisional form may be kept by clients: they should come back for the better one.
@@ -27,8 +28,8 @@ const PROVISIONAL: HeaderValue = HeaderValue::from_static("public, max-age=60");
 pub(super) struct Delivery<'a> {
     pub(super) cache: &'a Cache,
     pub(super) node: &'a str,
-    /// Of the routes that the request was found by.
-    pub(super) generation: u64,
+    /// Of the site, under the rules that hold for the request and the response.
+    pub(super) settings: &'a Settings,
     pub(super) site: &'a Site,
     pub(super) ask: &'a Ask,
     pub(super) method: &'a Method,
@@ -158,7 +159,7 @@ impl Delivery<'_> {
             .iter()
             .map(|member| member.len() as u64)
             .sum::<u64>();
-        let stamp = (self.generation << 8) | varies;
+        let stamp = (self.settings.number << 8) | varies;
         let keeps = !formed.provisional && !formed.served.is_growing();
         let mut headers = match object.dressed.get(stamp).filter(|_| keeps) {
             Some(headers) => headers,
@@ -199,7 +200,11 @@ impl Delivery<'_> {
         let served = &formed.served;
         let freshness = &served.object.freshness;
         let mut headers = served.object.headers.clone();
-        policy::client_fields(&self.site.cache, served.object.status, &mut headers);
+        policy::client_fields(
+            &self.settings.zone.policy,
+            served.object.status,
+            &mut headers,
+        );
         if formed.provisional && freshness.ttl(self.now) > 60 {
             headers.insert(CACHE_CONTROL, PROVISIONAL);
             // Without a validator the client asks anew, instead of being told to keep the worse form.
@@ -208,6 +213,9 @@ impl Delivery<'_> {
         }
         for member in &formed.varies {
             add_vary(&mut headers, member);
+        }
+        for field in &self.settings.vary {
+            add_vary(&mut headers, field.as_str());
         }
         // An answer fresh from the origin keeps the age that it came with, if any; what took long to come
         // has one of its own.
@@ -229,15 +237,8 @@ impl Delivery<'_> {
             }
             headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
         }
-        let rules = &self.site.response_headers;
-        for name in &rules.remove {
-            headers.remove(name);
-        }
-        for (name, value) in &rules.set {
-            headers.insert(name, value.clone());
-        }
-        for (name, value) in &rules.add {
-            headers.append(name, value.clone());
+        for rules in &self.settings.headers {
+            rules.apply(&mut headers);
         }
         headers
     }

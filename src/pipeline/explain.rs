@@ -1,4 +1,5 @@
 use std::borrow::Cow;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use http::{HeaderMap, Method};
@@ -6,13 +7,16 @@ use serde::Serialize;
 
 use crate::cache::{Ask, Because, Forwarding, Lookup, Remembered, Target};
 use crate::policy::{self, Unusable};
+use crate::rules::{Question, Selection};
 use crate::semantics::host::Host;
 use crate::semantics::path;
 use crate::semantics::status_fields::Forward;
+use crate::store::Object;
 use crate::variant;
 
 use super::answer::{Admitted, bypasses, host_text};
-use super::{Client, Pipeline, Refusal, Routes};
+use super::ruling::{Ruling, Verdict};
+use super::{Client, Pipeline, Refusal, Routes, SiteState};
 
 /// What the node would do with a request now, and why. Asking changes nothing: nothing is fetched,
 /// refreshed or made.
@@ -24,12 +28,16 @@ pub struct Explanation {
     pub key: Option<String>,
     /// What goes to the origin.
     pub origin_target: Option<String>,
-    /// `hit`, `hit-and-refresh`, `forward`, `bypass` or `refuse`.
+    /// `hit`, `hit-and-refresh`, `forward`, `bypass`, `redirect` or `refuse`.
     pub decision: &'static str,
     /// A closed word for the reason, as in `Cache-Status` and the access log.
     pub code: &'static str,
     /// One sentence.
     pub reason: String,
+    /// The rules that hold, by name. Those about responses are among them once there is a stored one.
+    pub rules: Vec<String>,
+    /// Rules that wait for a response.
+    pub rules_of_response: Vec<String>,
     /// The picture that would be made of it.
     pub wish: Option<String>,
     /// The stored object, if there is one.
@@ -75,11 +83,13 @@ impl Pipeline {
             decision: "refuse",
             code: "",
             reason: String::new(),
+            rules: Vec::new(),
+            rules_of_response: Vec::new(),
             wish: None,
             stored: None,
         };
         let routes = self.routes();
-        let admitted = match self.admit_parts(&routes, host, path, query) {
+        let admitted = match self.admit_parts(&routes, client, host, path, query, &headers) {
             Ok(admitted) => admitted,
             Err(refusal) => {
                 told.refuse(&refusal);
@@ -90,6 +100,22 @@ impl Pipeline {
         if !admitted.site.site.methods.contains(method) {
             told.refuse(&Refusal::Method(admitted.site.site.methods.clone()));
             return told;
+        }
+        let site = Arc::clone(&admitted.site);
+        let selection = admitted.ruling.selection;
+        told.rules_of(&site, selection, None);
+        match &admitted.ruling.verdict {
+            Verdict::Pass => {}
+            Verdict::Redirect { status, location } => {
+                told.decision = "redirect";
+                told.code = "redirect";
+                told.reason = format!("{} to {location}", status.as_u16());
+                return told;
+            }
+            Verdict::Deny(status) => {
+                told.refuse(&Refusal::Denied(*status));
+                return told;
+            }
         }
         let (ask, wish) = match self.ask(admitted, client, headers, None) {
             Ok(asked) => asked,
@@ -132,6 +158,11 @@ impl Pipeline {
                 forwarding.candidate
             }
         };
+        told.rules_of(
+            &site,
+            selection,
+            stored.as_ref().map(|stored| &*stored.object),
+        );
         told.wish = wish.map(|wish| wish.to_string());
         told.stored = stored.map(|stored| {
             let object = &stored.object;
@@ -169,9 +200,16 @@ impl Pipeline {
     ) -> Result<Target, Refusal> {
         let routes = self.routes();
         let state = routes.site(site).ok_or(Refusal::UnknownHost)?;
-        let path = path::canonical(path)?.into_owned();
-        let (_, query) = variant::wish_of(&state.zone.images, &path, query)?;
-        let query = policy::forwarded_query(query.as_deref(), &state.zone.policy.key.query)
+        // As for a request without fields: a rewrite may lead the URL to another path.
+        let Ruling { path, settings, .. } = state.rule(&Question {
+            method: &Method::GET,
+            path: &path::canonical(path)?,
+            query,
+            headers: &HeaderMap::new(),
+            peer: Ipv4Addr::UNSPECIFIED.into(),
+        })?;
+        let (_, query) = variant::wish_of(&settings.zone.images, &path, query)?;
+        let query = policy::forwarded_query(query.as_deref(), &settings.zone.policy.key.query)
             .map(Cow::into_owned);
         let host = match host.filter(|_| state.keys_host()) {
             Some(host) => Some(host_text(
@@ -194,17 +232,26 @@ impl Pipeline {
     fn admit_parts(
         &self,
         routes: &Routes,
+        client: Client,
         host: &str,
         raw_path: &str,
         query: Option<&str>,
+        headers: &HeaderMap,
     ) -> Result<Admitted, Refusal> {
         let host = Host::parse(host).map_err(|_| Refusal::UnknownHost)?;
         let site = routes.table.find(&host.name).ok_or(Refusal::UnknownHost)?;
+        let ruling = site.rule(&Question {
+            method: &Method::GET,
+            path: &path::canonical(raw_path)?,
+            query,
+            headers,
+            peer: client.address,
+        })?;
         Ok(Admitted {
             site: Arc::clone(site),
             host: Some(host_text(host)),
-            path: path::canonical(raw_path)?.into_owned(),
             query: query.map(str::to_owned),
+            ruling,
         })
     }
 }
@@ -214,6 +261,24 @@ impl Explanation {
         self.decision = "refuse";
         self.code = refusal.reason();
         self.reason = refusal.to_string();
+    }
+
+    /// Notes the rules that hold for what is known.
+    fn rules_of(&mut self, site: &SiteState, selection: Selection, stored: Option<&Object>) {
+        let program = &site.site.rules.program;
+        let candidates = selection.candidates;
+        let names = |set| program.rules(set).map(|rule| rule.name.clone()).collect();
+        match stored {
+            Some(object) => {
+                let held = program.with_response(candidates, object.status, &object.headers);
+                self.rules = names(held);
+                self.rules_of_response = Vec::new();
+            }
+            None => {
+                self.rules = names(program.before_response(candidates));
+                self.rules_of_response = names(program.awaiting_response(candidates));
+            }
+        }
     }
 }
 
@@ -282,7 +347,7 @@ fn bypass_reason(why: Forward, config: &policy::Config) -> (&'static str, String
             "methods other than GET and HEAD go to the origin, and what they change is invalidated",
         ),
         (_, policy::Mode::Off) => ("off", "caching is off for this site ([cache] mode)"),
-        (_, policy::Mode::Respect | policy::Mode::All) => (
+        (_, policy::Mode::Respect | policy::Mode::Static | policy::Mode::All) => (
             "authorization",
             "requests with Authorization pass by the cache ([cache] authorization = \"bypass\")",
         ),

@@ -8,9 +8,11 @@ mod deliver;
 mod explain;
 mod form;
 mod multipart;
+mod redirect;
 mod refuse;
 mod request;
 mod routes;
+mod ruling;
 mod upload;
 
 pub use self::answer::{Client, Pipeline};
@@ -20,3 +22,4 @@ pub use self::explain::{Explanation, StoredObject};
 pub use self::refuse::Refusal;
 pub use self::request::{Checked, RequestError, check, known_method};
 pub use self::routes::{Routes, SiteState};
+pub use self::ruling::Settings;

@@ -4,6 +4,7 @@ use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use crate::cache::FillError;
 use crate::origin::{OriginError, UploadError};
+use crate::rules::TemplateError;
 use crate::semantics::path::PathError;
 use crate::semantics::status_fields::{PROXY_STATUS, ProxyStatus};
 use crate::variant::ParameterError;
@@ -28,6 +29,12 @@ pub enum Refusal {
     /// The path is not one.
     #[error("{0}")]
     Path(#[from] PathError),
+    /// A rule of the site makes no path of this one.
+    #[error("the site leads this path to what is no path: {0}")]
+    Template(#[from] TemplateError),
+    /// A rule of the site refuses the request, with this status.
+    #[error("this request is refused by a rule of the site")]
+    Denied(StatusCode),
     /// The site does not answer this method.
     #[error("this method is not allowed here")]
     Method(Vec<Method>),
@@ -92,7 +99,10 @@ impl Refusal {
         match self {
             Self::Request(error) => error.status(),
             Self::UnknownHost => StatusCode::MISDIRECTED_REQUEST,
-            Self::NoHost | Self::Path(_) | Self::Parameter(_) => StatusCode::BAD_REQUEST,
+            Self::NoHost | Self::Path(_) | Self::Parameter(_) | Self::Template(_) => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::Denied(status) => *status,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Loop => StatusCode::LOOP_DETECTED,
             Self::OnlyIfCached => StatusCode::GATEWAY_TIMEOUT,
@@ -111,6 +121,8 @@ impl Refusal {
             Self::UnknownHost => "unknown-host",
             Self::NoHost => "no-host",
             Self::Path(_) => "bad-path",
+            Self::Template(_) => "bad-rewrite",
+            Self::Denied(_) => "denied",
             Self::Method(_) => "method",
             Self::Parameter(_) => "bad-parameter",
             Self::Loop => "loop",
@@ -137,6 +149,8 @@ impl Refusal {
             | Self::Parameter(_)
             | Self::Precondition
             | Self::OnlyIfCached
+            | Self::Template(_)
+            | Self::Denied(_)
             | Self::Upload(_) => None,
         }
     }
@@ -171,6 +185,8 @@ impl Refusal {
             | Self::NoHost
             | Self::Path(_)
             | Self::Method(_)
+            | Self::Template(_)
+            | Self::Denied(_)
             | Self::Parameter(_)
             | Self::Loop
             | Self::OnlyIfCached

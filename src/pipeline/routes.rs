@@ -5,6 +5,7 @@ use crate::origin::{ClientHeaders, HostHeader};
 use crate::site::{Site, Table};
 
 use super::RequestLimits;
+use super::ruling::{Remembered, Settings};
 
 /// What every request reads: one value, swapped whole when the configuration changes. A request keeps the
 /// one that it began with.
@@ -33,11 +34,25 @@ impl Routes {
 pub struct SiteState {
     /// Settings.
     pub site: Arc<Site>,
-    /// The cache's view of it.
+    /// The cache's view of it, where no rule changes it.
     pub zone: Arc<Zone>,
+    pub(super) base: Arc<Settings>,
+    pub(super) remembered: Remembered,
 }
 
 impl SiteState {
+    /// A site whose settings `zone` has, too.
+    #[must_use]
+    pub fn new(site: Arc<Site>, zone: Zone) -> Self {
+        let zone = Arc::new(zone);
+        Self {
+            base: Settings::of_site(&site, &zone),
+            remembered: Remembered::default(),
+            site,
+            zone,
+        }
+    }
+
     /// Whether the client's host belongs to the key: whenever the origin sees it, or the site says so.
     #[must_use]
     pub fn keys_host(&self) -> bool {

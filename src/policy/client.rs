@@ -1,5 +1,7 @@
 //! What clients get to see of the fields that were meant for the node.
 
+use std::time::Duration;
+
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use crate::semantics::cache_control::CacheControl;
@@ -18,19 +20,24 @@ pub fn client_fields(config: &Config, status: StatusCode, headers: &mut HeaderMa
             headers.remove(name);
         }
     }
-    let BrowserTtl::Fixed(lifetime) = config.browser_ttl else {
-        return;
-    };
     if status.as_u16() >= 400 {
         return;
     }
+    match config.browser_ttl {
+        BrowserTtl::Fixed(lifetime) => tell_lifetime(config, lifetime, headers),
+        BrowserTtl::Respect if config.immutable => tell_immutable(headers),
+        BrowserTtl::Respect => {}
+    }
+}
+
+fn tell_lifetime(config: &Config, lifetime: Duration, headers: &mut HeaderMap) {
     let said = CacheControl::of(headers);
     if config.mode != Mode::All && (said.no_store || said.private.is_whole()) {
         return;
     }
     let mut text = format!("max-age={}", lifetime.as_secs());
     for (is_said, directive) in [
-        (said.immutable, ", immutable"),
+        (said.immutable || config.immutable, ", immutable"),
         (said.no_transform, ", no-transform"),
     ] {
         if is_said {
@@ -65,6 +72,19 @@ pub fn restarts_age(
     let for_clients = CacheControl::of(sent).max_age;
     freshness.lifetime > for_caches
         && for_clients.is_some_and(|lifetime| freshness.lifetime > lifetime)
+}
+
+/// RFC 8246 §2: it speaks of the time in which the response is fresh, so it joins a lifetime that is told.
+fn tell_immutable(headers: &mut HeaderMap) {
+    let said = CacheControl::of(headers);
+    if said.immutable || said.no_store || said.max_age.is_none() {
+        return;
+    }
+    if let Some(value) = headers.get_mut(header::CACHE_CONTROL)
+        && let Ok(joined) = HeaderValue::from_bytes(&[value.as_bytes(), b", immutable"].concat())
+    {
+        *value = joined;
+    }
 }
 
 #[cfg(test)]
@@ -182,5 +202,32 @@ mod tests {
             ..config
         };
         check(&all, 200, &[("cache-control", "no-store")], told);
+    }
+
+    #[test]
+    fn immutable_joins_a_lifetime() {
+        let respect = Config {
+            immutable: true,
+            ..Config::default()
+        };
+        check(
+            &respect,
+            200,
+            &[("cache-control", "public, max-age=60")],
+            &[("cache-control", "public, max-age=60, immutable")],
+        );
+        for kept in ["max-age=60, immutable", "no-cache", "no-store, max-age=60"] {
+            let kept: Fields<'_> = &[("cache-control", kept)];
+            check(&respect, 200, kept, kept);
+        }
+        check(&respect, 200, &[], &[]);
+        let missing: Fields<'_> = &[("cache-control", "max-age=60")];
+        check(&respect, 404, missing, missing);
+        let fixed = Config {
+            browser_ttl: BrowserTtl::Fixed(Duration::from_secs(60)),
+            ..respect
+        };
+        let told: Fields<'_> = &[("cache-control", "max-age=60, immutable")];
+        check(&fixed, 200, &[("cache-control", "no-cache")], told);
     }
 }

@@ -21,6 +21,8 @@ pub struct Config {
     pub override_ttl: Option<Duration>,
     /// What clients are told in `Cache-Control`.
     pub browser_ttl: BrowserTtl,
+    /// Whether clients are told that the response does not change while it is fresh (RFC 8246).
+    pub immutable: bool,
     /// Lifetimes by status for responses without explicit freshness.
     pub status_ttl: StatusTtl,
     /// RFC 9213 target list, best first.
@@ -51,6 +53,8 @@ pub struct Config {
     pub uncacheable_memory: Duration,
     /// Stored variants by `Vary` for one URL; the oldest is dropped beyond.
     pub max_variants: usize,
+    /// Whether a page under the name of an asset is passed on and not stored.
+    pub deception_guard: bool,
     /// Response fields that carry purge tags.
     pub tags: Vec<HeaderName>,
     /// Whether the targeted fields are passed on to clients.
@@ -74,6 +78,7 @@ impl Default for Config {
             max_ttl: Duration::from_secs(365 * 86_400),
             override_ttl: None,
             browser_ttl: BrowserTtl::Respect,
+            immutable: false,
             status_ttl: StatusTtl::default(),
             targeted: vec![
                 HeaderName::from_static("brim-cache-control"),
@@ -92,6 +97,7 @@ impl Default for Config {
             slice: Slice::Auto,
             uncacheable_memory: Duration::from_secs(10),
             max_variants: 16,
+            deception_guard: true,
             tags: vec![
                 HeaderName::from_static("surrogate-key"),
                 HeaderName::from_static("cache-tag"),
@@ -111,6 +117,8 @@ impl Default for Config {
 pub enum Mode {
     /// The origin's fields.
     Respect,
+    /// The origin's fields, for types that are known to be static; nothing else is stored.
+    Static,
     /// Every successful answer, whatever the origin's fields say.
     All,
     /// Nothing is stored.

@@ -8,7 +8,9 @@ mod freshness;
 mod invalidate;
 mod key;
 mod key_text;
+mod kind;
 mod lifetime;
+mod overrides;
 mod reuse;
 #[cfg(test)]
 mod sample;
@@ -26,6 +28,7 @@ pub use self::freshness::Freshness;
 pub use self::invalidate::{Invalidation, invalidations};
 pub use self::key::{KeyParts, forwarded_query, primary_key, url_key};
 pub use self::key_text::KeyText;
+pub use self::overrides::Overrides;
 pub use self::reuse::{
     Reuse, Unusable, answers_reload, forbids_storing, is_only_if_cached, may_serve_on_error, reuse,
     why_unusable,

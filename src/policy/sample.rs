@@ -62,6 +62,7 @@ pub(super) fn transparent() -> Config {
 pub(super) struct Sample<'a> {
     pub(super) config: Config,
     pub(super) method: Method,
+    pub(super) path: &'a str,
     pub(super) request: Fields<'a>,
     pub(super) status: u16,
     pub(super) response: Fields<'a>,
@@ -73,6 +74,7 @@ impl Default for Sample<'_> {
         Self {
             config: transparent(),
             method: Method::GET,
+            path: "/",
             request: &[],
             status: 200,
             response: &[],
@@ -87,6 +89,7 @@ impl Sample<'_> {
             &self.config,
             &Exchange {
                 method: &self.method,
+                path: self.path,
                 request: &headers(self.request),
                 status: StatusCode::from_u16(self.status).unwrap(),
                 response: &headers(self.response),

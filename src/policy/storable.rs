@@ -9,6 +9,7 @@ use crate::semantics::reference::{self, Base, Resolved};
 
 use super::config::{Authorization, Config, Mode, SetCookie};
 use super::freshness::Freshness;
+use super::kind::{is_deceptive, is_static};
 use super::lifetime::{
     Directives, heuristic_lifetime, initial_age, is_heuristically_cacheable, status_lifetime,
 };
@@ -19,6 +20,8 @@ use super::vary::{NeverMatches, named_fields};
 pub struct Exchange<'a> {
     /// The client's method.
     pub method: &'a Method,
+    /// The canonical path.
+    pub path: &'a str,
     /// The client's request fields.
     pub request: &'a HeaderMap,
     /// The origin's status.
@@ -71,6 +74,10 @@ pub enum NotStored {
     TooLarge,
     /// The body is not what its digest says (RFC 9530).
     DigestMismatch,
+    /// The site stores static types only, and this is none.
+    NotStatic,
+    /// A page or data under the name of an asset: what an attacker makes of a private page to have it stored.
+    Deception,
 }
 
 impl NotStored {
@@ -92,6 +99,8 @@ impl NotStored {
             Self::Off => "off",
             Self::TooLarge => "too-large",
             Self::DigestMismatch => "digest-mismatch",
+            Self::NotStatic => "not-static",
+            Self::Deception => "deception",
         }
     }
 
@@ -112,7 +121,9 @@ impl NotStored {
             | Self::Partial
             | Self::Off
             | Self::TooLarge
-            | Self::DigestMismatch => false,
+            | Self::DigestMismatch
+            | Self::NotStatic
+            | Self::Deception => false,
         }
     }
 }
@@ -190,6 +201,12 @@ fn refusal(config: &Config, exchange: &Exchange<'_>, directives: &Directives) ->
         206 => return Some(NotStored::Partial),
         ..=199 | 304 => return Some(NotStored::Status),
         _ => {}
+    }
+    if config.deception_guard && is_deceptive(exchange) {
+        return Some(NotStored::Deception);
+    }
+    if config.mode == Mode::Static && !is_static(exchange) {
+        return Some(NotStored::NotStatic);
     }
     if config.respect_request_directives && CacheControl::of(exchange.request).no_store {
         return Some(NotStored::RequestNoStore);
@@ -612,6 +629,7 @@ mod tests {
                 query: Some("q"),
             };
             let exchange = Exchange {
+                path: "/a",
                 method,
                 request: &HeaderMap::new(),
                 status: StatusCode::from_u16(status).unwrap(),

@@ -12,6 +12,7 @@ pub mod interim;
 pub mod list;
 pub mod media_type;
 pub mod negotiate;
+pub mod network;
 pub mod no_vary_search;
 pub mod path;
 pub mod query;

@@ -2,11 +2,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::origin;
 use crate::policy;
 use crate::variant::{CompressionConfig, ImageConfig};
+
+use super::SiteRules;
 
 /// A site (pull zone): everything that one file in `sites` says, checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,6 +35,8 @@ pub struct Site {
     pub cors: Option<Cors>,
     /// What answers tell about the cache.
     pub diagnostics: Diagnostics,
+    /// Redirects, rewrites and rules.
+    pub rules: SiteRules,
 }
 
 /// A host that a site answers for. Lower case, no port, no trailing dot.
@@ -62,6 +66,31 @@ pub struct HeaderRules {
     pub add: Vec<(HeaderName, HeaderValue)>,
     /// Removed.
     pub remove: Vec<HeaderName>,
+}
+
+impl HeaderRules {
+    /// Rules that change nothing.
+    #[must_use]
+    pub fn none() -> Self {
+        Self {
+            set: Vec::new(),
+            add: Vec::new(),
+            remove: Vec::new(),
+        }
+    }
+
+    /// Removes, sets and adds.
+    pub fn apply(&self, headers: &mut HeaderMap) {
+        for name in &self.remove {
+            headers.remove(name);
+        }
+        for (name, value) in &self.set {
+            headers.insert(name, value.clone());
+        }
+        for (name, value) in &self.add {
+            headers.append(name, value.clone());
+        }
+    }
 }
 
 impl Default for HeaderRules {

@@ -25,5 +25,6 @@ mod operate;
 mod origin_fault;
 mod purge;
 mod range;
+mod rules;
 mod support;
 mod vary;
