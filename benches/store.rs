@@ -46,6 +46,7 @@ fn entry(n: u64) -> Entry {
         body_seq: 0,
         checked_seq: 0,
         detail: "".into(),
+        fetch_started: Duration::ZERO,
         cleared_epoch: AtomicU64::new(0),
         dressed: Dressed::default(),
     }))
