@@ -62,7 +62,6 @@ fn decisions(bench: &mut Criterion) {
         host: Some("static.example.com"),
         path: "/assets/img/photo-1024.3f2a.jpg",
         query: Some("v=17"),
-        path: "/assets/app.js",
         request: &request,
         forwarded: &[],
     };

@@ -495,7 +495,7 @@ fn read_images(section: Section<'_>) -> ImageOverrides {
     let quality = section.section("quality");
     let of = |name| {
         written(quality, name, 0, |section, slot| {
-            section.integer(name, slot)
+            section.integer(name, slot);
         })
     };
     ImageOverrides {
