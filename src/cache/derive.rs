@@ -243,7 +243,8 @@ impl Work {
     /// Streams: the first bytes go out coded while the source still grows, and whenever it pauses.
     async fn compress(self, coding: Coding, level: u32, pilot: Pilot, mut landing: Landing) {
         let turns = Arc::clone(&self.cache.encoding);
-        let storable = self.source.story.stored || self.source.story.forward.is_none();
+        let story = &self.source.story;
+        let storable = story.stored || story.forward.is_none() || story.tier.is_some();
         let object = Arc::new(self.coded_head(coding));
         pilot.publish_head(Head {
             object: Arc::clone(&object),

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::StatusCode;
 
@@ -31,6 +32,9 @@ pub enum FillError {
     /// The reader was so slow that the fill went on without it.
     #[error("the reader fell behind the fill")]
     FellBehind,
+    /// The whole object was not there in the time that the site gives a fetch.
+    #[error("the object was not fetched within {0:?}")]
+    Deadline(Duration),
     /// Nobody wanted the rest.
     #[error("the fill was given up because nobody read it")]
     Abandoned,
@@ -49,6 +53,7 @@ impl FillError {
             Self::Unasked(_) | Self::Hole | Self::Changed | Self::FellBehind | Self::Abandoned => {
                 StatusCode::BAD_GATEWAY
             }
+            Self::Deadline(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::TooManyWaiters | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Self::Encoding(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -66,6 +71,7 @@ impl FillError {
             Self::Hole | Self::Changed | Self::Abandoned | Self::FellBehind => {
                 "http_response_incomplete"
             }
+            Self::Deadline(_) => "http_response_timeout",
             Self::Encoding(_) => "proxy_internal_error",
         }
     }
@@ -82,6 +88,7 @@ impl FillError {
             | Self::Changed
             | Self::FellBehind
             | Self::Abandoned
+            | Self::Deadline(_)
             | Self::Encoding(_) => None,
         }
     }
@@ -99,6 +106,7 @@ impl FillError {
             Self::Changed => "changed",
             Self::FellBehind => "fell-behind",
             Self::Abandoned => "abandoned",
+            Self::Deadline(_) => "deadline",
             Self::Encoding(_) => "encoding",
         }
     }

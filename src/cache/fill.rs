@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, Method, StatusCode};
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use crate::origin::Upload;
 use crate::policy::{self, NotStored};
@@ -16,6 +17,9 @@ use super::{Ask, Because, Cache, FillError, Forwarding, Served, Story};
 
 /// How often a request moves on to another flight (a `Vary` learnt in flight, a purge) before it goes alone.
 const ROUNDS: usize = 3;
+
+/// Why a stale object is served after the origin was asked (RFC 5861 §4).
+const STALE_IF_ERROR: &str = "stale-if-error";
 
 impl Cache {
     /// Pulls what `ask` wants, together with everybody else who wants it. The fill is a task of its own:
@@ -158,7 +162,7 @@ impl Cache {
             FillError::Status(status) => Some(*status),
             _ => None,
         };
-        self.stale(ask, forwarding, "stale-if-error", status)
+        self.stale(ask, forwarding, STALE_IF_ERROR, status)
     }
 
     fn stale(
@@ -173,7 +177,10 @@ impl Cache {
         if !policy::may_serve_on_error(freshness, forwarding.soft_purged, self.clock.now()) {
             return None;
         }
+        // RFC 9211 §2.2: where the origin was asked, in vain, the request went forward all the same.
+        let asked = reason == STALE_IF_ERROR;
         let story = Story {
+            forward: asked.then_some(forwarding.why),
             forward_status,
             reason: Some(reason),
             ..Story::hit(candidate.tier)
@@ -366,6 +373,9 @@ impl Cache {
             soft_purged: forwarding.soft_purged,
             varied,
             started: self.clock.uptime(),
+            ends_at: Some(ask.zone.policy.object_deadline)
+                .filter(|limit| !limit.is_zero())
+                .and_then(|limit| Instant::now().checked_add(limit)),
             errand,
             storing,
             opening,

@@ -7,8 +7,9 @@ use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, DATE, RANGE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
-use crate::origin::{self, Upload};
+use crate::origin::{self, OriginError, Upload};
 use crate::policy::{self, ByHead, Exchange, Freshness, NotStored, Storability, VaryRule};
 use crate::semantics::date;
 use crate::semantics::digest::{CONTENT_DIGEST, REPR_DIGEST, Verdict, Verifier};
@@ -69,6 +70,8 @@ pub(super) struct Fill {
     pub(super) varied: HeaderMap,
     /// Uptime at which it was begun.
     pub(super) started: Duration,
+    /// When it must be done.
+    pub(super) ends_at: Option<Instant>,
     pub(super) errand: Errand,
     pub(super) storing: Storing,
     /// The one block that is asked for, instead of the whole.
@@ -96,7 +99,9 @@ impl Fill {
                 // Nobody may find a flight that is about to fail.
                 landing.close();
                 tracing::debug!(site = %self.ask.zone.name, %error, "fill failed");
-                if let FillError::Origin(error) = &error {
+                if let FillError::Origin(error) = &error
+                    && !matches!(**error, OriginError::Upload(_))
+                {
                     metrics.origin_error(error.kind());
                 }
                 let bytes = pilot.received();
@@ -147,6 +152,9 @@ impl Fill {
         let requested_at = self.cache.clock.now();
         let response = tokio::select! {
             fetched = self.ask.zone.origin.fetch(request) => fetched?,
+            () = self.deadline() => {
+                return Err(FillError::Deadline(self.ask.zone.policy.object_deadline));
+            }
             () = pilot.abandoned() => return Err(FillError::Abandoned),
         };
         let times = Times {
@@ -559,7 +567,16 @@ impl Fill {
         tokio::select! {
             biased;
             piece = body.chunk() => Ok(piece?),
+            () = self.deadline() => Err(FillError::Deadline(self.ask.zone.policy.object_deadline)),
             () = pilot.abandoned(), if !self.is_worth_finishing(pilot.received(), length) => Err(FillError::Abandoned),
+        }
+    }
+
+    /// Waits for the end of the time that the site gives a fetch of a whole object; for ever if that is unbounded.
+    async fn deadline(&self) {
+        match self.ends_at {
+            Some(end) => tokio::time::sleep_until(end).await,
+            None => std::future::pending().await,
         }
     }
 
@@ -685,13 +702,31 @@ impl Fill {
 
 impl FillError {
     fn is_origins_fault(&self) -> bool {
-        matches!(self, Self::Origin(_) | Self::Status(_))
+        match self {
+            // What was not sent because of us, or of the client, tells nothing of the origin.
+            Self::Origin(error) => !matches!(
+                **error,
+                OriginError::QueueFull { .. }
+                    | OriginError::QueueTimeout { .. }
+                    | OriginError::Request
+                    | OriginError::Upload(_)
+            ),
+            Self::Status(_) | Self::Deadline(_) => true,
+            Self::Unasked(_)
+            | Self::TooManyWaiters
+            | Self::Overloaded
+            | Self::Hole
+            | Self::Changed
+            | Self::FellBehind
+            | Self::Abandoned
+            | Self::Encoding(_) => false,
+        }
     }
 
     /// Whether what came before it is right, only not all.
     fn leaves_a_part(&self) -> bool {
         match self {
-            Self::Abandoned => true,
+            Self::Abandoned | Self::Deadline(_) => true,
             Self::Origin(error) => error.is_cut(),
             _ => false,
         }

@@ -262,7 +262,7 @@ impl Delivery<'_> {
             collapsed: (full && forwarded && story.collapsed).then_some(true),
             ttl: full
                 .then(|| served.object.freshness.ttl(self.now))
-                .filter(|_| !forwarded || story.stored),
+                .filter(|_| !forwarded || story.stored || story.tier.is_some()),
             detail: Some(&*words).filter(|words| full && !words.is_empty()),
         };
         field.append_to(headers);

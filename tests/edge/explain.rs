@@ -370,7 +370,7 @@ fn situations() -> Vec<Situation> {
             name: "the origin fails, and a stale object stands in",
             before: vec![Before::Get(NOTHING), Before::Pass(70), Before::OriginDies],
             explained: ("forward", "stale"),
-            told: "hit; ttl=-10; detail=\"mem;stale-if-error\"",
+            told: "fwd=stale; ttl=-10; detail=\"mem;stale-if-error\"",
             ..Situation::default()
         },
         Situation {
@@ -378,7 +378,7 @@ fn situations() -> Vec<Situation> {
             replies: stale_soon(),
             before: vec![Before::Get(NOTHING), Before::Pass(20)],
             explained: ("forward", "stale"),
-            told: "hit; ttl=-10; detail=\"mem;stale-if-error\"",
+            told: "fwd=stale; fwd-status=503; ttl=-10; detail=\"mem;stale-if-error\"",
             ..Situation::default()
         },
         Situation {

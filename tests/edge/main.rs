@@ -27,4 +27,5 @@ mod purge;
 mod range;
 mod rules;
 mod support;
+mod transparent;
 mod vary;
