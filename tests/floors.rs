@@ -42,6 +42,29 @@ fn imports_go_down() {
     assert!(offences.is_empty(), "{}", offences.join("\n"));
 }
 
+/// `tests/INDEX.md` says which test holds which behaviour.
+#[test]
+fn the_index_names_tests_that_exist() {
+    let mut sources = String::new();
+    for folder in ["src", "tests"] {
+        for file in rust_files(Path::new(folder)) {
+            sources.push_str(&fs::read_to_string(file).unwrap());
+        }
+    }
+    let index = fs::read_to_string("tests/INDEX.md").unwrap();
+    let rows = index.lines().filter(|line| line.starts_with('|'));
+    let named: Vec<&str> = rows
+        .filter_map(|row| row.split('|').nth(2))
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .collect();
+    assert!(named.len() > 80, "only {} tests are named", named.len());
+    let missing: Vec<_> = named
+        .iter()
+        .filter(|name| !sources.contains(&format!("fn {name}(")))
+        .collect();
+    assert!(missing.is_empty(), "no such tests: {missing:?}");
+}
+
 #[test]
 fn every_room_has_a_floor() {
     for entry in fs::read_dir("src").unwrap() {
