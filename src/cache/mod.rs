@@ -20,6 +20,7 @@ mod opening;
 mod pull;
 mod purge;
 mod reader;
+mod revalidate;
 mod served;
 mod sparse;
 mod zone;
