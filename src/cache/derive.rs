@@ -72,6 +72,27 @@ impl Cache {
         let id = self
             .store
             .hash(&[&source.object.version.to_le_bytes(), key.as_bytes()]);
+        if let Some(stored) = self.just_made(id, &source.object, &key) {
+            let story = Story {
+                tier: Some(stored.tier),
+                ..source.story
+            };
+            return Derived::Ready(Served::made(stored.object, story, id));
+        }
+        // Boxed: its state is large, and a hit would carry the room for it about.
+        Box::pin(self.derive_at(ask, source, form, patience, id, key)).await
+    }
+
+    /// The same, where memory alone cannot answer: `form` has this `key` and is kept under `id`.
+    async fn derive_at(
+        self: &Arc<Self>,
+        ask: &Arc<Ask>,
+        source: Served,
+        form: Form,
+        patience: Option<Duration>,
+        id: u128,
+        key: String,
+    ) -> Derived {
         if let Some((object, tier)) = self.derived(id, &source, &key).await {
             let story = Story {
                 tier: Some(tier),

@@ -147,6 +147,15 @@ impl Cache {
         }
     }
 
+    /// A fresh object for `ask` that is in memory with the beginning of its body.
+    pub(super) fn fresh_in_memory(&self, ask: &Ask) -> Option<Stored> {
+        let located = self.locate_in_memory(ask)?;
+        match self.judge(ask, located) {
+            Lookup::Hit(stored) if self.body_is_at_hand(&stored.object) => Some(stored),
+            _ => None,
+        }
+    }
+
     /// A fresh object for `ask` that memory has now.
     pub(super) fn just_installed(&self, ask: &Ask) -> Option<Stored> {
         let located = self.locate_in_memory(ask)?;

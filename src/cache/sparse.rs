@@ -115,6 +115,13 @@ impl Cache {
             && !self.blocks.gives_no_parts(ask)
     }
 
+    /// The answer to `ask`, if memory has it fresh and its first bytes with it.
+    #[must_use]
+    pub fn at_once(&self, ask: &Arc<Ask>) -> Option<Served> {
+        let stored = self.fresh_in_memory(ask)?;
+        Some(self.serve(ask, stored)).filter(Served::is_at_hand)
+    }
+
     /// Makes sure of the first bytes before the head goes out: what turns out to have changed or to be gone is then
     /// pulled anew, instead of being cut off.
     ///

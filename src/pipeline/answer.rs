@@ -250,7 +250,26 @@ impl Pipeline {
         body: RequestBody,
         body_bytes_max: u64,
     ) -> Result<Served, Refusal> {
-        if let Some(why) = bypasses(ask, method) {
+        let bypasses = bypasses(ask, method);
+        if bypasses.is_none()
+            && let Some(served) = self.cache.at_once(ask)
+        {
+            return Ok(served);
+        }
+        // Boxed: its state is large, and a hit would carry the room for it about.
+        Box::pin(self.fetched(ask, method, body, body_bytes_max, bypasses)).await
+    }
+
+    /// The same, where memory alone cannot answer.
+    async fn fetched(
+        &self,
+        ask: &Arc<Ask>,
+        method: &Method,
+        body: RequestBody,
+        body_bytes_max: u64,
+        bypasses: Option<Forward>,
+    ) -> Result<Served, Refusal> {
+        if let Some(why) = bypasses {
             let upload = Box::pin(body.upload(body_bytes_max)).await?;
             let answer = self.cache.hand_on(ask, method.clone(), upload, why);
             return Ok(Box::pin(answer).await?);
@@ -267,7 +286,6 @@ impl Pipeline {
                 drop(forwarding);
                 Err(Refusal::OnlyIfCached)
             }
-            // Boxed: its state is large, and a hit would carry the room for it about.
             Lookup::Forward(forwarding) if method == Method::HEAD && ask.zone.is_transparent() => {
                 Ok(Box::pin(self.cache.head(ask, forwarding)).await?)
             }
