@@ -42,7 +42,7 @@ impl Cache {
         } else if ask.zone.policy.collapse {
             self.fill_together(ask, &forwarding).await
         } else {
-            self.fill_alone(ask, &forwarding, Errand::Alone, Storing::Yes)
+            self.fill_alone(ask, &forwarding, Errand::Object, Storing::Yes)
                 .await
         };
         match filled {
@@ -148,8 +148,12 @@ impl Cache {
         let Some(Mark::Failing(error)) = self.marks.of(forwarding.id, self.clock.uptime()) else {
             return None;
         };
-        let stale = self.stale(ask, forwarding, "origin-failing", None);
-        Some(stale.ok_or(error))
+        match self.stale(ask, forwarding, "origin-failing", None) {
+            Some(stale) => Some(Ok(stale)),
+            // There, one client's fields may be what the origin fails on: its error is not for others.
+            None if ask.is_transparent() => None,
+            None => Some(Err(error)),
+        }
     }
 
     fn stale_on_error(

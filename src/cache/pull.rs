@@ -155,7 +155,10 @@ impl Fill {
             () = self.deadline() => {
                 return Err(FillError::Deadline(self.ask.zone.policy.object_deadline));
             }
-            () = pilot.abandoned() => return Err(FillError::Abandoned),
+            // An unsafe request that was sent is seen through: what it has changed must be invalidated.
+            () = pilot.abandoned(), if is_read(self.errand.method()) => {
+                return Err(FillError::Abandoned);
+            }
         };
         let times = Times {
             requested_at,

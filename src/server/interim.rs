@@ -140,13 +140,14 @@ fn head_of(status: StatusCode, headers: &HeaderMap) -> Option<Vec<u8>> {
 /// One may be written where no answer's bytes are on their way: the HTTP/1 layer has handed the request to the service,
 /// and has nothing of an earlier answer left. It flushes only what it has written whole, so a flush says the latter;
 /// and it flushes in each turn. What it writes first after such a flush is a 100 or the beginning of the final answer, so
-/// what waits goes before it. So an interim answer is dropped that comes together with the final one in the very turn
-/// in which the request was read.
+/// what waits goes before it. A flush behind an answer clears the way for the next request already: an origin may be so
+/// fast, or this thread so late, that a request and its final answer meet in one turn. Then only an interim answer to a
+/// pipelined request is dropped, while the answer before it is not all out.
 #[derive(Debug)]
 pub(super) struct Interject<T> {
     io: T,
     interims: Arc<Interims>,
-    /// The request since whose beginning the HTTP/1 layer was seen to have nothing left to write. No request is 0.
+    /// The request before whose final answer the HTTP/1 layer was seen to have nothing left to write. No request is 0.
     clear_for: u64,
     /// The request whose final answer has begun to be written.
     over_for: u64,
@@ -159,7 +160,8 @@ impl<T> Interject<T> {
         Self {
             io,
             interims,
-            clear_for: 0,
+            // Nothing goes before the first answer.
+            clear_for: 1,
             over_for: 0,
             rest: Bytes::new(),
         }
@@ -171,6 +173,7 @@ impl<T> Interject<T> {
         self.clear_for = request;
         if self.interims.is_answered() {
             self.over_for = request;
+            self.clear_for = request.wrapping_add(1);
         }
         self.take(request);
     }

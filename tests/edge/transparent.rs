@@ -396,3 +396,64 @@ async fn an_object_that_takes_too_long_is_given_up() {
     );
     gate.open();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_leaves_its_unsafe_request_behind_still_has_its_url_invalidated() {
+    let origin = Origin::start().await;
+    let gate = Gate::closed();
+    let held = gate.clone();
+    origin.on("/a", move |request| match request.method == Method::GET {
+        true => Reply::ok("x").cache_control("max-age=60"),
+        false => Reply::ok("done").hold_head(&held),
+    });
+    let edge = Edge::with(&origin, SETTINGS).await;
+    edge.get("/a").await;
+    let client = edge.http();
+    let leaving = tokio::spawn(async move {
+        let fields = [("content-type", "text/plain")];
+        client
+            .send(Method::POST, "/a", &fields, Bytes::from_static(b"b"))
+            .await
+    });
+    gate.reached(1).await;
+    leaving.abort();
+    gate.open();
+    crate::support::within_deadline("an invalidation", async {
+        while is_hit(&edge.get("/a").await) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_origin_fails_on_for_one_client_is_no_error_for_the_next() {
+    let origin = Origin::start().await;
+    origin.on("/a", |request| match request.header("x-odd") {
+        Some(_) => Reply::raw("what is this?\r\n\r\n"),
+        None => Reply::ok("fine").cache_control("max-age=60"),
+    });
+    let edge = Edge::with(&origin, SETTINGS).await;
+    let odd = edge.get_with("/a", &[("x-odd", "1")]).await;
+    assert_eq!(odd.status, StatusCode::BAD_GATEWAY);
+    assert_eq!(edge.get("/a").await.text(), "fine");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_collapsing_a_clients_condition_does_not_keep_the_object_out() {
+    let origin = Origin::start().await;
+    let resource = Resource::new("x").etag("\"1\"").cache_control("max-age=60");
+    origin.serve_resource("/a", resource);
+    let settings = SETTINGS.replace("[cache]\n", "[cache]\ncollapse = false\n");
+    let edge = Edge::with(&origin, &settings).await;
+    let answer = edge.get_with("/a", &[("if-none-match", "\"1\"")]).await;
+    assert_eq!(answer.status, StatusCode::NOT_MODIFIED);
+    assert_eq!(origin.requests_for("/a")[0].header("if-none-match"), None);
+    // The body comes in behind the answer that needed none.
+    crate::support::within_deadline("the stored object", async {
+        while !is_hit(&edge.get("/a").await) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}

@@ -135,6 +135,17 @@ impl Edge {
         .await;
     }
 
+    /// Waits until no fetch is under way that others could join: what was fetched is stored then.
+    pub async fn settled(&self) {
+        let cache = self.node().pipeline().cache();
+        within_deadline("the end of all fetches", async {
+            while cache.flights_under_way() > 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await;
+    }
+
     /// Waits until no more than `count` requests do so.
     pub async fn readers_at_most(&self, count: usize) {
         let cache = self.node().pipeline().cache();
