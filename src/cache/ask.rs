@@ -214,7 +214,7 @@ impl Ask {
     }
 
     /// Says who hands the request on, and for whom. A transparent site hands on what nodes before it said.
-    fn sign(&self, headers: &mut HeaderMap) {
+    pub(super) fn sign(&self, headers: &mut HeaderMap) {
         let transparent = self.is_transparent();
         let before = |name: &HeaderName| match transparent {
             true => self.headers.get_all(name).iter().collect(),
@@ -262,7 +262,7 @@ pub(super) fn is_read(method: &Method) -> bool {
     method == Method::GET || method == Method::HEAD
 }
 
-fn is_made_here(name: &HeaderName) -> bool {
+pub(super) fn is_made_here(name: &HeaderName) -> bool {
     [VIA, FORWARDED_FOR, FORWARDED_PROTO, CDN_LOOP].contains(name)
 }
 

@@ -291,8 +291,7 @@ impl Blocks {
     }
 
     fn parts_id(&self, ask: &Ask) -> u128 {
-        self.store
-            .hash(&[b"parts", &ask.url(&self.store).to_le_bytes()])
+        self.store.hash(&[b"parts", &ask.id.to_le_bytes()])
     }
 
     /// Drops the head at `id` if it is of this version: the next request starts anew.

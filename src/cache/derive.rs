@@ -30,6 +30,15 @@ const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
 const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
 
+/// Fields that speak of the very bytes of a representation.
+const OF_THE_BYTES: [HeaderName; 5] = [
+    CONTENT_LENGTH,
+    ACCEPT_RANGES,
+    CONTENT_DIGEST,
+    REPR_DIGEST,
+    CONTENT_MD5,
+];
+
 /// Another form of a stored object.
 #[derive(Clone)]
 pub enum Form {
@@ -93,7 +102,11 @@ impl Cache {
         id: u128,
         key: String,
     ) -> Derived {
-        if let Some((object, tier)) = self.derived(id, &source, &key).await {
+        if let Some((mut object, tier)) = self.derived(id, &source, &key).await {
+            if !is_current(&object, &source.object) {
+                object = Arc::new(renewed(&object, &source.object));
+                self.install(ask, id, Arc::clone(&object), None).await;
+            }
             let story = Story {
                 tier: Some(tier),
                 ..source.story
@@ -156,7 +169,9 @@ impl Cache {
     fn just_made(&self, id: u128, source: &Object, key: &str) -> Option<Stored> {
         match self.store.memory(&EntryKey::head(id))? {
             Entry::Object(object)
-                if *object.key == *variant_key(source, key) && self.body_is_at_hand(&object) =>
+                if *object.key == *variant_key(source, key)
+                    && is_current(&object, source)
+                    && self.body_is_at_hand(&object) =>
             {
                 Some(Stored {
                     object,
@@ -407,17 +422,46 @@ impl Cache {
     }
 }
 
+/// Whether a made form has the fields and the age of its source as they are now: a source that is validated, or fetched
+/// again with the same bytes, keeps its version.
+fn is_current(made: &Object, source: &Object) -> bool {
+    made.freshness == source.freshness && made.checked_seq == source.checked_seq
+}
+
+/// A made form with the fields and the age that its source has now. Its bytes, and what is said of them, stay.
+fn renewed(made: &Object, source: &Object) -> Object {
+    let mut headers = source.headers.clone();
+    for name in OF_THE_BYTES {
+        headers.remove(name);
+    }
+    let own = made.headers.get(CONTENT_ENCODING);
+    let label = match (own, made.headers.get(CONTENT_TYPE)) {
+        (Some(coding), _) => coding.to_str().unwrap_or_default(),
+        (None, media_type) => media_type
+            .and_then(|value| value.to_str().ok())
+            .and_then(|text| text.strip_prefix("image/"))
+            .unwrap_or_default(),
+    };
+    for name in [CONTENT_ENCODING, CONTENT_TYPE] {
+        if let Some(value) = made.headers.get(&name) {
+            headers.insert(name, value.clone());
+        }
+    }
+    retag(&mut headers, label, made.version);
+    Object {
+        key: made.key.clone(),
+        version: made.version,
+        headers,
+        detail: made.detail.clone(),
+        ..with_body(source, made.body.clone())
+    }
+}
+
 /// The head of a made representation: the source's fields without what spoke of its very bytes.
 fn made_object(source: &Object, key: &str, label: &str) -> Object {
     let version = new_version();
     let mut headers = source.headers.clone();
-    for name in [
-        CONTENT_LENGTH,
-        ACCEPT_RANGES,
-        CONTENT_DIGEST,
-        REPR_DIGEST,
-        CONTENT_MD5,
-    ] {
+    for name in OF_THE_BYTES {
         headers.remove(name);
     }
     retag(&mut headers, label, version);

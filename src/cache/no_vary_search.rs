@@ -5,7 +5,7 @@ use parking_lot::Mutex;
 
 use crate::policy::KeyText;
 use crate::semantics::no_vary_search::Rule;
-use crate::store::Object;
+use crate::store::{Object, Purged};
 
 use super::lookup::Stored;
 use super::{Ask, Cache, Lookup};
@@ -125,12 +125,26 @@ impl Cache {
         match self.stored_for(&other).await {
             Lookup::Hit(stored)
                 if Rule::of(&stored.object.headers)
-                    .is_same(ask.query.as_deref(), other.query.as_deref()) =>
+                    .is_same(ask.query.as_deref(), other.query.as_deref())
+                    && !self.is_purged_for(ask, &stored.object) =>
             {
                 Some(stored)
             }
             Lookup::Hit(_) | Lookup::HitAndRefresh(..) | Lookup::Forward(_) => None,
         }
+    }
+
+    /// Whether a purge or an invalidation of the URL that is asked for is newer than the object, which is stored for
+    /// another.
+    fn is_purged_for(&self, ask: &Ask, object: &Object) -> bool {
+        self.store.clocks().check_marks(
+            &ask.zone.clock,
+            ask.url(&self.store),
+            &ask.path,
+            &object.tags,
+            object.body_seq,
+            object.checked_seq,
+        ) != Purged::No
     }
 
     /// Names all that belongs to the key but the query. No part of a key has a space in it.

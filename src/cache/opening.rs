@@ -9,6 +9,7 @@ use crate::semantics::date;
 use crate::semantics::range::ContentRange;
 use crate::store::Body;
 
+use super::Zone;
 use super::blocks::{BLOCK, BlockSource};
 use super::flight::{Head, HeadBody, Landing, Pilot};
 use super::pull::{Fill, Flown, Times};
@@ -87,21 +88,22 @@ impl Fill {
                 if !headers.contains_key(DATE) {
                     headers.insert(DATE, date::format(times.received_at));
                 }
-                let fits = length <= self.ask.zone.policy.max_object_bytes
-                    && self.can_have_parts(&headers, Some(length));
                 let zone = self.ask.zone.for_response(StatusCode::OK, &headers);
+                let fits = length <= zone.policy.max_object_bytes
+                    && self.can_have_parts(&headers, Some(length));
                 if fits && let Ok(freshness) = self.assess(&zone, StatusCode::OK, &headers, &times)
                 {
-                    let head = self.sparse_head(headers, length, freshness, &pilot);
+                    let head = self.sparse_head(&zone, headers, length, freshness, &pilot);
                     let flown = self
                         .settle(number, head, pilot, landing, response.body)
                         .await;
                     return Opened::Landed(flown);
                 }
             }
-            Part::Useless => {}
+            // A coded part says nothing of what other clients of this URL get.
+            Part::Useless if response.headers.contains_key(CONTENT_ENCODING) => {}
+            Part::Useless => self.cache.blocks.remember_no_parts(&self.ask),
         }
-        self.cache.blocks.remember_no_parts(&self.ask);
         Opened::Whole(pilot)
     }
 
@@ -112,17 +114,17 @@ impl Fill {
     /// The head of a 200 that the 206 is a part of.
     fn sparse_head(
         &self,
+        zone: &Zone,
         mut headers: HeaderMap,
         length: u64,
         freshness: policy::Freshness,
         pilot: &Pilot,
     ) -> Head {
-        policy::stored_fields(&self.ask.zone.policy, &mut headers);
+        policy::stored_fields(&zone.policy, &mut headers);
         headers.remove(CONTENT_LENGTH);
         headers.remove(CONTENT_RANGE);
-        let zone = self.ask.zone.for_response(StatusCode::OK, &headers);
         let sequence = pilot.sequence();
-        let mut object = self.object(&zone, StatusCode::OK, &headers, freshness, sequence);
+        let mut object = self.object(zone, StatusCode::OK, &headers, freshness, sequence);
         object.body = Body::Chunked { length };
         // An origin that answers a condition which holds with a part of the very same: its other blocks are good.
         if let Some(stored) = &self.candidate

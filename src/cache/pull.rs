@@ -16,7 +16,7 @@ use crate::semantics::digest::{CONTENT_DIGEST, REPR_DIGEST, Verdict, Verifier};
 use crate::store::{Body, CHUNK_BYTES, Dressed, Object};
 use crate::telemetry::FillOutcome;
 
-use super::ask::{Conditions, is_read};
+use super::ask::{Conditions, is_made_here, is_read};
 use super::flight::{Head, HeadBody, Landing, Pilot, VaryTrait};
 use super::install::Keeping;
 use super::marks::Mark;
@@ -311,13 +311,19 @@ impl Fill {
         if !headers.contains_key(DATE) {
             headers.insert(DATE, date::format(times.received_at));
         }
+        let handed_on = self.is_handed_on(status);
         let mut keep = self.assess(&zone, status, &headers, times);
+        // An answer to one client's conditions or range is no answer for others (RFC 9110 §13, §14).
+        if handed_on && is_read(self.errand.method()) {
+            keep = Err(NotStored::Status);
+        }
         if keep.is_ok() {
             policy::stored_fields(&zone.policy, &mut headers);
         }
         // What no tier takes whole may still be kept in parts, as they are asked for.
         let has_parts = status == StatusCode::OK
             && self.can_have_parts(&headers, content_length)
+            && !self.cache.blocks.gives_no_parts(&self.ask)
             && content_length.is_some_and(|length| length <= zone.policy.max_object_bytes);
         let is_kept = content_length.is_none_or(|length| {
             length <= zone.policy.max_object_bytes && self.cache.keeps(length)
@@ -326,7 +332,6 @@ impl Fill {
             keep = Err(NotStored::TooLarge);
         }
         headers.remove(CONTENT_LENGTH);
-        let handed_on = self.is_handed_on(status);
         // Both fields speak of these bytes: the answer is whole, and as the origin coded it.
         let mut digests = (keep.is_ok() && status == StatusCode::OK)
             .then(|| Verifier::of(&headers, &[CONTENT_DIGEST, REPR_DIGEST]))
@@ -338,7 +343,9 @@ impl Fill {
         };
         let vary = self.learnt_vary(&object.headers);
         let object = Arc::new(object);
-        if let Err(reason) = &keep {
+        if handed_on {
+            landing.close();
+        } else if let Err(reason) = &keep {
             self.remember_uncacheable(&zone, landing, *reason);
             self.give_up_the_stored(*reason).await;
         } else {
@@ -584,6 +591,9 @@ impl Fill {
             for value in self.ask.headers.get_all(name) {
                 sent.append(name, value.clone());
             }
+        }
+        if fields.iter().any(is_made_here) {
+            self.ask.sign(&mut sent);
         }
         sent
     }

@@ -50,12 +50,21 @@ impl Fill {
                 return Some(self.validated_head(object, stored, Err(reason)));
             }
         };
+        policy::stored_fields(&zone.policy, &mut headers);
         let object = self.object(&zone, stored.status, &headers, freshness, pilot.sequence());
         let head = self.validated_head(object, stored, Ok(()));
-        self.cache
-            .install(&self.ask, self.id, Arc::clone(&head.object), None)
-            .await;
+        self.install_validated(&head).await;
         Some(head)
+    }
+
+    /// Where it belongs by the `Vary` that it has now. One that is stored under a known rule stays where it is as long
+    /// as that is its rule.
+    async fn install_validated(&self, head: &Head) {
+        let vary = head.vary.as_ref();
+        let object = Arc::clone(&head.object);
+        self.cache
+            .install(&self.ask, self.place(vary), object, vary)
+            .await;
     }
 
     fn validated_head(
@@ -67,13 +76,14 @@ impl Fill {
         object.version = stored.version;
         object.body = stored.body.clone();
         object.body_seq = stored.body_seq;
+        let vary = self.learnt_vary(&object.headers);
         Head {
             length: Some(object.body.length()),
             object: Arc::new(object),
             stored: keep,
             body: HeadBody::Stored,
             personal: self.ask.is_personal(),
-            vary: None,
+            vary,
         }
     }
 
@@ -115,11 +125,10 @@ impl Fill {
                 let Storability::Store(freshness) = storable else {
                     return;
                 };
+                policy::stored_fields(&zone.policy, &mut headers);
                 let object = self.object(&zone, stored.status, &headers, freshness, sequence);
                 let head = self.validated_head(object, stored, Ok(()));
-                self.cache
-                    .install(&self.ask, self.id, head.object, None)
-                    .await;
+                self.install_validated(&head).await;
             }
         }
     }

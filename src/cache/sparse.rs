@@ -11,6 +11,7 @@ use crate::store::{Body, Object};
 
 use super::blocks::{BLOCK, BlockSource, Wanted, block_at};
 use super::flight::{Head, HeadBody, Seat};
+use super::marks::Mark;
 use super::{Ask, Cache, FillError, Forwarding, Lookup, Served, Stored, Story, Zone};
 
 /// Whether the origin has said that it gives parts of it, or has given one.
@@ -84,7 +85,10 @@ impl Cache {
     ) -> Served {
         let varied = ask.varied(&forwarding.fields);
         let placement = self.block_placement(head.length.unwrap_or(u64::MAX));
-        let source = BlockSource::of(ask, &head.object, head.length, varied, placement);
+        // What is not to be stored is not put away by blocks either.
+        let source = (head.stored.is_ok() && !self.blocks.gives_no_parts(ask))
+            .then(|| BlockSource::of(ask, &head.object, head.length, varied, placement))
+            .flatten();
         let mut served = Served::in_flight(seat, head, story, source);
         if head.body != HeadBody::Growing {
             served.head = Some(match &head.vary {
@@ -173,6 +177,10 @@ impl Cache {
     /// length and the validator by which all others can be pulled. `None` asks for the whole.
     pub(super) fn opening(&self, ask: &Ask, forwarding: &Forwarding) -> Option<u32> {
         let position = range::first_position(ask.headers.get(RANGE))?;
+        let mark = self.marks.of(forwarding.id, self.clock.uptime());
+        if matches!(mark, Some(Mark::Uncacheable(_))) {
+            return None;
+        }
         let is_worthwhile = match &forwarding.candidate {
             Some(stored) => self.can_mend(ask, &stored.object),
             None => !self.blocks.gives_no_parts(ask),

@@ -25,6 +25,7 @@ mod operate;
 mod origin_fault;
 mod purge;
 mod range;
+mod regression;
 mod rules;
 mod support;
 mod transparent;
