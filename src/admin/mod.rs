@@ -22,9 +22,9 @@ pub use self::address::{Address, AddressError};
 pub use self::config::{Bind, Config, Token};
 pub use self::control::{
     Control, ControlError, ExplainRequest, Explanation, ListenerStatus, Pending, PurgeItem,
-    PurgeReceipt, PurgeRequest, SiteStatus, Status, TierStatus,
+    PurgeRequest, SiteStatus, Status, TierStatus,
 };
 pub use self::door::Door;
 pub use self::error::AdminError;
-pub use self::purge::{PurgeCounts, PurgeRecord};
 pub use self::token::{stored_token, tokens};
+pub use crate::cache::{PurgeCounts, PurgeRecord};

@@ -31,7 +31,7 @@ pub use self::derive::{Derived, Form};
 pub use self::engine::Cache;
 pub use self::error::FillError;
 pub use self::lookup::{Because, Forwarding, Lookup, Remembered, Stored};
-pub use self::purge::Target;
+pub use self::purge::{PurgeCounts, PurgeOrder, PurgeRecord, Target};
 pub use self::reader::Reader;
 pub use self::served::{Served, Story};
 pub use self::zone::{Refine, Zone};

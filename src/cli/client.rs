@@ -29,11 +29,12 @@ pub(super) struct Client {
 }
 
 /// What the door says when it refuses.
-#[derive(Deserialize)]
-struct Refused {
-    error: String,
+#[derive(Debug, Deserialize, thiserror::Error)]
+#[error("{}", std::iter::once(error).chain(errors).map(String::as_str).collect::<Vec<_>>().join("\n"))]
+pub(super) struct RefusedByNode {
+    pub(super) error: String,
     #[serde(default)]
-    errors: Vec<String>,
+    pub(super) errors: Vec<String>,
 }
 
 impl Client {
@@ -139,9 +140,8 @@ async fn exchange_on(
     if status.is_success() {
         return Ok(body);
     }
-    match serde_json::from_slice::<Refused>(&body) {
-        Ok(Refused { error, errors }) if errors.is_empty() => bail!("{error}"),
-        Ok(Refused { error, errors }) => bail!("{error}\n{}", errors.join("\n")),
+    match serde_json::from_slice::<RefusedByNode>(&body) {
+        Ok(refused) => Err(refused.into()),
         Err(_) => bail!("the admin door answered {status}; is it brim that listens there?"),
     }
 }

@@ -43,6 +43,7 @@ fn execute(invocation: &Invocation) -> Exit {
                 arguments,
                 &mut io::stdin().lock(),
                 &mut io::stdout(),
+                &mut io::stderr(),
             )
         }),
     };

@@ -11,7 +11,7 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, Method, Response, StatusCode, Version};
 
-use crate::cache::{Ask, Cache, Lookup, Served, Stored, Story};
+use crate::cache::{Ask, Cache, Lookup, PurgeOrder, PurgeRecord, Served, Stored, Story};
 use crate::clock::SharedClock;
 use crate::origin::ClientHeaders;
 use crate::policy::{self, Authorization, KeyParts, Mode};
@@ -21,7 +21,7 @@ use crate::semantics::interim::Interim;
 use crate::semantics::path;
 use crate::semantics::status_fields::Forward;
 use crate::site::Site;
-use crate::store::Tier;
+use crate::store::{StoreError, Tier};
 use crate::telemetry::{AccessLog, CacheResult, Counted, Gauge, Metrics, Record, SiteMetrics};
 use crate::variant::{self, Wish};
 
@@ -29,7 +29,7 @@ use super::body::Tally;
 use super::deliver::Delivery;
 use super::ruling::{Ruling, Verdict};
 use super::upload::RequestBody;
-use super::{Body, Refusal, Routes, SiteState, cors, form, redirect, request};
+use super::{Body, Refusal, Routes, SiteState, cors, form, purge, redirect, request};
 
 const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 
@@ -51,6 +51,7 @@ pub struct Pipeline {
     clock: SharedClock,
     /// Requests that no site answers for.
     no_site: Arc<SiteMetrics>,
+    metrics: Arc<Metrics>,
     log: Option<Arc<AccessLog>>,
     requests: AtomicU64,
     in_flight: Gauge,
@@ -59,11 +60,11 @@ pub struct Pipeline {
 }
 
 /// An answer and what the log says of it.
-struct Told {
-    response: Response<Body>,
-    result: CacheResult,
-    tier: &'static str,
-    detail: &'static str,
+pub(super) struct Told {
+    pub(super) response: Response<Body>,
+    pub(super) result: CacheResult,
+    pub(super) tier: &'static str,
+    pub(super) detail: &'static str,
 }
 
 impl Pipeline {
@@ -72,7 +73,7 @@ impl Pipeline {
     pub fn new(
         routes: Routes,
         cache: Arc<Cache>,
-        metrics: &Metrics,
+        metrics: &Arc<Metrics>,
         log: Option<Arc<AccessLog>>,
     ) -> Self {
         Self {
@@ -80,6 +81,7 @@ impl Pipeline {
             routes: ArcSwap::from_pointee(routes),
             cache,
             no_site: metrics.site("-"),
+            metrics: Arc::clone(metrics),
             log,
             requests: AtomicU64::new(0),
             in_flight: Gauge::new(),
@@ -102,6 +104,26 @@ impl Pipeline {
     #[must_use]
     pub fn cache(&self) -> &Arc<Cache> {
         &self.cache
+    }
+
+    /// Purges, and counts it: durable and in force when this returns.
+    ///
+    /// # Errors
+    /// As [`Cache::purge`].
+    pub async fn purge(&self, order: PurgeOrder) -> Result<PurgeRecord, StoreError> {
+        let mode = order.mode;
+        let record = self.cache.purge(order).await.inspect_err(|error| {
+            self.metrics.purge_failed();
+            tracing::error!(%error, "a purge failed");
+        })?;
+        for (target, count) in record.counts.by_target() {
+            self.metrics.purged(target, mode, count as u64);
+        }
+        Ok(record)
+    }
+
+    pub(super) fn clock(&self) -> &SharedClock {
+        &self.clock
     }
 
     /// Answers one request; every request gets an answer. The request's body is read only if it is passed on, and
@@ -128,12 +150,16 @@ impl Pipeline {
             .map(|log| (Arc::clone(log), self.record(client, &parts)));
         let in_flight = self.in_flight.count();
         let busy = usize::try_from(self.in_flight.value()).unwrap_or(0) > routes.limits.in_flight;
+        let is_purge = parts.method.as_str() == purge::METHOD;
         let admitted = match busy {
             true => Err(Refusal::Busy),
-            false => self.admit(&routes, &client, &parts),
+            false if is_purge => Ok(None),
+            false => self.admit(&routes, &client, &parts).map(Some),
         };
         let (site, told) = match admitted {
-            Ok(admitted) => {
+            // Boxed: no other request is to carry the room for it.
+            Ok(None) => Box::pin(self.purge_by_method(&routes, client, &parts)).await,
+            Ok(Some(admitted)) => {
                 let site = Arc::clone(&admitted.site);
                 let told = self
                     .respond(&routes, client, admitted, parts, body, interim)

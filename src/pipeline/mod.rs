@@ -8,6 +8,7 @@ mod deliver;
 mod explain;
 mod form;
 mod multipart;
+mod purge;
 mod redirect;
 mod refuse;
 mod request;

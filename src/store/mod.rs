@@ -26,7 +26,8 @@ mod testing;
 mod tests;
 
 pub use self::clocks::{
-    Clocks, Invalidation, Purge, PurgeItem, Purged, SiteClock, Slot, TrafficSlot,
+    ANY_TAG, Clocks, Invalidation, Note, Noted, Purge, PurgeItem, Purged, SiteClock, Slot, Subject,
+    TrafficSlot,
 };
 pub use self::config::{Config, DiskConfig, EvictionPolicy, MemoryConfig};
 pub use self::entry::{

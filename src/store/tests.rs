@@ -244,7 +244,10 @@ fn it_may_be_called_from_any_runtime() {
                     let found = store.load_placed(&key(1), Placement::DiskPreferred).await;
                     assert!(found.is_some());
                     assert_eq!(insert(store, n, b"more").await, BOTH);
-                    let item = hard(Slot::Url(u128::from(n)));
+                    let item = hard(Slot::Url {
+                        site: None,
+                        url: u128::from(n),
+                    });
                     store.clocks().purge(vec![item]).await.unwrap();
                 });
             });
@@ -280,7 +283,9 @@ async fn a_purge_holds_whatever_still_finds_the_entry() {
         };
         assert_eq!(store.clocks().check(&site, &object), Purged::No);
     }
-    let items = (0..200).map(|n| hard(Slot::Url(n))).collect();
+    let items = (0..200)
+        .map(|n| hard(Slot::Url { site: None, url: n }))
+        .collect();
     store.clocks().purge(items).await.unwrap();
     for n in 0..200 {
         store.remove(&key(n));
@@ -745,7 +750,7 @@ fn the_child_process() {
             insert(&store, n, &body_of(n, 20_000)).await;
         }
         assert!(store.settle(DEADLINE).await);
-        let items = vec![hard(Slot::Url(5))];
+        let items = vec![hard(Slot::Url { site: None, url: 5 })];
         assert_eq!(store.clocks().purge(items).await.unwrap(), 1);
         let mut out = std::io::stdout();
         writeln!(out, "ready").unwrap();

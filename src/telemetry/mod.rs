@@ -23,4 +23,4 @@ pub use self::metrics::{
     CONTENT_TYPE, CacheResult, FillOutcome, Metrics, PurgeMode, PurgeTarget, SiteMetrics,
 };
 pub use self::names::{Kind, Name};
-pub use self::record::Record;
+pub use self::record::{Record, Timestamp};

@@ -80,6 +80,8 @@ list! {
     STORE_ERRORS Counter "brim_store_errors" "Failed reads and writes by tier"
 
     PURGES Counter "brim_purges" "Purged items by target and mode"
+    PURGE_FAILURES Counter "brim_purge_failures" "Purges that could not be written and do not hold"
+    TAG_OVERFLOWS Counter "brim_tag_overflows" "Responses with more tags than are told apart by site: any tag purges them"
     PURGE_SEQUENCE Gauge "brim_purge_sequence" "Sequence number of the last purge or invalidation"
     PURGE_CLOCKS Gauge "brim_purge_clocks" "Purge clocks that are kept"
     INVALIDATION_CLOCKS Gauge "brim_invalidation_clocks" "Clocks of invalidations by traffic that are kept"
