@@ -112,10 +112,8 @@ impl Pipeline {
     /// As [`Cache::purge`].
     pub async fn purge(&self, order: PurgeOrder) -> Result<PurgeRecord, StoreError> {
         let mode = order.mode;
-        let record = self.cache.purge(order).await.inspect_err(|error| {
-            self.metrics.purge_failed();
-            tracing::error!(%error, "a purge failed");
-        })?;
+        let record = self.cache.purge(order).await;
+        let record = record.inspect_err(|_| self.metrics.purge_failed())?;
         for (target, count) in record.counts.by_target() {
             self.metrics.purged(target, mode, count as u64);
         }

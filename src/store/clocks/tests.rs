@@ -1,5 +1,7 @@
 use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
@@ -1049,6 +1051,135 @@ async fn a_damaged_note_of_the_last_number_purges_all_that_is_older() {
         (clocks.sequence(), clocks.floor(), clocks.slots()),
         (3, 3, 0)
     );
+}
+
+const CHILD: &str = "BRIM_TEST_CLOCKS_CHILD";
+/// So few that the floor rises all the time.
+const CHILD_CLOCKS: usize = 40;
+
+/// Not a test of its own: the process that `no_confirmed_purge_…` kills. It says each purge that was confirmed, and
+/// goes on from `BRIM_TEST_CLOCKS_CHILD`'s folder and number.
+#[test]
+fn the_child_process() {
+    let Ok(what) = std::env::var(CHILD) else {
+        return;
+    };
+    let (first, folder) = what.split_once(':').unwrap();
+    let first: u64 = first.parse().unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let clocks = Clocks::open(Path::new(folder), CHILD_CLOCKS).unwrap();
+        let mut out = std::io::stdout();
+        for n in first.. {
+            let items = vec![hard(child_slot(n)), hard(child_slot(n + 500_000))];
+            let began = clocks.sequence();
+            let sequence = match n % 5 {
+                // Its clocks do not count, and its numbers do.
+                0 => clocks.invalidate("demo", vec![hard_url(n.into())]).await,
+                _ => clocks.purge(items).await,
+            };
+            let sequence = sequence.unwrap();
+            assert!(sequence > began);
+            writeln!(out, "held {n} {sequence}").unwrap();
+            out.flush().unwrap();
+        }
+    });
+}
+
+fn child_slot(n: u64) -> Slot {
+    match n % 3 {
+        0 => url(n.into()),
+        1 => tag("demo", n.into()),
+        _ => prefix("demo", &format!("/{n}/")),
+    }
+}
+
+#[tokio::test]
+async fn no_confirmed_purge_is_lost_to_kill_9_nor_while_the_floor_rises() {
+    // Not the same moments each time; a failure says which.
+    let seed = u64::from(std::process::id());
+    let mut random = seed;
+    let state = tempfile::tempdir().unwrap();
+    let mut held: Vec<(u64, u64)> = Vec::new();
+    for round in 0..12 {
+        let first = held.last().map_or(1, |(n, _)| n + 2);
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "store::clocks::tests::the_child_process",
+                "--exact",
+                "--nocapture",
+            ])
+            .env(CHILD, format!("{first}:{}", state.path().display()))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(round);
+        let count = 1 + (random >> 33) % 60;
+        let told = |line: std::io::Result<String>| {
+            let line = line.ok()?;
+            let (_, numbers) = line.split_once("held ")?;
+            let (n, sequence) = numbers.split_once(' ')?;
+            Some((n.parse::<u64>().ok()?, sequence.parse::<u64>().ok()?))
+        };
+        let before = held.len();
+        held.extend(
+            lines
+                .by_ref()
+                .filter_map(told)
+                .take(usize::try_from(count).unwrap()),
+        );
+        child.kill().unwrap();
+        // What it still said was confirmed, too.
+        held.extend(lines.filter_map(told));
+        child.wait().unwrap();
+        assert!(
+            held.len() > before,
+            "round {round} of {seed}: the child said nothing"
+        );
+
+        let clocks = Clocks::open(state.path(), CHILD_CLOCKS).unwrap();
+        let site = clocks.site("demo");
+        assert!(clocks.slots() <= CHILD_CLOCKS);
+        assert!(clocks.sequence() >= held.last().unwrap().1);
+        for (n, sequence) in &held {
+            let slots = match n % 5 {
+                0 => vec![url((*n).into())],
+                _ => vec![child_slot(*n), child_slot(n + 500_000)],
+            };
+            for slot in slots {
+                let (url, tag, path) = match &slot {
+                    Slot::Url { url, .. } => (*url, 0, String::new()),
+                    Slot::Tag { tag, .. } => (1_000_001, *tag, String::new()),
+                    Slot::Prefix { prefix, .. } => (1_000_001, 2, format!("{prefix}x")),
+                    Slot::Site(_) | Slot::Everything => unreachable!(),
+                };
+                let before = sequence - 1;
+                assert_eq!(
+                    check_at(
+                        &clocks,
+                        &site,
+                        (url, &path, &[tag + 1_000_000, tag]),
+                        before,
+                        before
+                    ),
+                    Purged::Hard,
+                    "round {round} of {seed}: {slot:?} at {sequence}"
+                );
+            }
+        }
+        // What is fetched now is not purged.
+        let now = clocks.sequence();
+        assert_eq!(
+            check_at(&clocks, &site, (3, "/2/", &[4]), now, now),
+            Purged::No
+        );
+        clocks.close().await;
+    }
+    assert!(held.len() > 24, "{}", held.len());
 }
 
 /// The clocks as one would write them down: a list of purges.
