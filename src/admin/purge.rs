@@ -345,7 +345,7 @@ fn located(
             // Which hosts there are, and whose, is nothing that a token of some sites opens.
             if !site
                 .as_ref()
-                .map_or(grant.covers_all(), |site| grant.covers(site))
+                .map_or_else(|| grant.covers_all(), |site| grant.covers(site))
             {
                 return Err(Mistake::Forbidden(format!(
                     "{list}[{index}] {quote}: the token '{}' does not reach the host '{host}'.",

@@ -126,7 +126,7 @@ impl List {
         for entry in &self.entries {
             let text = entry.text.strip_suffix('*').unwrap_or(&entry.text);
             if let Err(error) = Address::parse(text) {
-                mistakes.add(format!("{}'{}': {error}", entry.place(), entry.text));
+                mistakes.add(format_args!("{}'{}': {error}", entry.place(), entry.text));
             }
         }
         mistakes.end("nothing was purged")
@@ -205,7 +205,7 @@ struct Mistakes {
 }
 
 impl Mistakes {
-    fn add(&mut self, mistake: String) {
+    fn add(&mut self, mistake: std::fmt::Arguments<'_>) {
         self.count += 1;
         if self.count <= MISTAKES_MAX {
             // Writing to a text cannot fail.

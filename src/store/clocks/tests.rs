@@ -580,7 +580,7 @@ async fn too_many_invalidations_raise_the_clock_of_their_site_alone() {
         assert_eq!(clocks.check(&site, &object(2, 2)), Purged::Hard);
         assert_eq!(clocks.check(&site, &object(3, 3)), Purged::No);
         assert_eq!(clocks.check(&other, &object(0, 0)), Purged::No);
-        let check = |url| check_at(&clocks, &other, (url, "/", &[]), 1, 1);
+        let check = |url| check_at(clocks, &other, (url, "/", &[]), 1, 1);
         assert_eq!(check(201), Purged::Hard);
         assert_eq!(check(202), Purged::Hard);
         assert_eq!(check(203), Purged::No);
