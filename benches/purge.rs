@@ -201,7 +201,7 @@ fn object(sequence: u64) -> Object {
             must_revalidate: false,
         },
         body: Body::Inline(Bytes::new()),
-        tags: (0..64).collect(),
+        tags: (1..65).collect(),
         body_seq: sequence,
         checked_seq: sequence,
         detail: "".into(),
