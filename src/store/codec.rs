@@ -51,8 +51,6 @@ pub(super) enum CodecError {
 pub(super) struct Record {
     pub(super) head: Bytes,
     pub(super) body: Bytes,
-    /// Which write this was; not kept on disk.
-    pub(super) write: u64,
 }
 
 impl Record {
@@ -84,7 +82,6 @@ impl Record {
         Ok(Self {
             head: head.freeze(),
             body,
-            write: 0,
         })
     }
 
@@ -94,7 +91,7 @@ impl Record {
     }
 
     pub(super) fn decode(self) -> Result<Entry, CodecError> {
-        let Self { mut head, body, .. } = self;
+        let Self { mut head, body } = self;
         let whole = head.len();
         let mut read = Reader(&mut head);
         if read.u8()? != FORMAT {
@@ -385,7 +382,6 @@ mod tests {
         Record {
             head: whole.freeze(),
             body: Bytes::new(),
-            write: 0,
         }
     }
 
@@ -438,7 +434,6 @@ mod tests {
                 let cut = Record {
                     head: record.head.slice(..length),
                     body: Bytes::new(),
-                    write: 0,
                 };
                 assert!(cut.decode().is_err(), "{length}");
             }
@@ -453,7 +448,6 @@ mod tests {
         let other = Record {
             head: head.freeze(),
             body: record.body,
-            write: 0,
         };
         assert_eq!(other.decode().unwrap_err(), CodecError::Format);
     }
@@ -467,7 +461,7 @@ mod tests {
     proptest! {
         #[test]
         fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
-            let record = Record { head: bytes.into(), body: Bytes::new(), write: 0 };
+            let record = Record { head: bytes.into(), body: Bytes::new() };
             drop(record.decode());
         }
 
@@ -478,7 +472,7 @@ mod tests {
                 let mut bytes = BytesMut::from(&record.head[..]);
                 let place = place % bytes.len();
                 bytes[place] ^= flip;
-                let record = Record { head: bytes.freeze(), body: Bytes::new(), write: 0 };
+                let record = Record { head: bytes.freeze(), body: Bytes::new() };
                 drop(record.decode());
             }
         }

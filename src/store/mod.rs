@@ -4,10 +4,12 @@
 //! come back. Whether a found object may still be used is decided on every hit, by [`Clocks::check`] for
 //! purges and by `policy` for time.
 
+mod blocks;
 mod clocks;
 mod codec;
 mod config;
 mod counters;
+mod device;
 mod disk;
 mod entry;
 mod error;
@@ -17,6 +19,7 @@ mod hash;
 mod memory;
 mod object;
 mod packed;
+mod places;
 mod report;
 mod slot;
 mod tiers;
