@@ -24,6 +24,8 @@ mod tiers;
 mod turns;
 
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;

@@ -302,6 +302,8 @@ impl Store {
                 DiskStats {
                     in_use: tier.is_some(),
                     capacity_bytes: slot.size_bytes(),
+                    entries: tier.as_ref().map_or(0, |tier| tier.entries()),
+                    index_bytes: tier.as_ref().map_or(0, |tier| tier.index_bytes()),
                     waiting_bytes: tier.map_or(0, |tier| tier.waiting_bytes()),
                     hits: read(&counters.hits),
                     misses: read(&counters.misses),

@@ -22,6 +22,9 @@ use super::report::{CloseOutcome, TierState};
 use super::testing::plain_object;
 use super::tiers::{Store, Tuning};
 
+mod defects;
+mod faults;
+
 const DEADLINE: Duration = Duration::from_secs(60);
 const BOTH: Kept = Kept {
     memory: true,
