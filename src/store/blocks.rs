@@ -27,14 +27,14 @@ use super::places::{Place, Places};
 pub(super) const FORMAT: u8 = 2;
 
 const BLOCK_MAGIC: u64 = 0x6b6c_625f_6d69_7262;
-const BLOCK_HEADER_BYTES: u64 = 64;
+const BLOCK_HEADER_BYTES: usize = 64;
 const RECORD_MAGIC: u32 = 0x6d69_7262;
 /// What the engine puts before a record.
 pub(super) const RECORD_HEADER_BYTES: usize = 48;
 const LINE_BYTES: usize = 48;
 /// Records begin at multiples of this.
-const ALIGNMENT: u64 = 64;
-const PADDING: [u8; ALIGNMENT as usize] = [0; ALIGNMENT as usize];
+const ALIGNMENT: usize = 64;
+const PADDING: [u8; ALIGNMENT] = [0; ALIGNMENT];
 /// Lines read at once, first and at most: most blocks of large objects have few.
 const LINES_READ_FIRST: usize = 85;
 const LINES_READ_MAX: usize = 10_922;
@@ -45,8 +45,7 @@ const PROBATION: f64 = 0.3;
 /// What a block holds at most, of one record.
 pub(super) fn record_bytes_max(block_bytes: u64) -> u64 {
     block_bytes
-        .saturating_sub(BLOCK_HEADER_BYTES + ALIGNMENT)
-        .saturating_sub((RECORD_HEADER_BYTES + LINE_BYTES) as u64)
+        .saturating_sub((BLOCK_HEADER_BYTES + ALIGNMENT + RECORD_HEADER_BYTES + LINE_BYTES) as u64)
 }
 
 pub(super) fn hash(key: &EntryKey) -> u64 {
@@ -106,7 +105,7 @@ impl Ring {
 
     /// The number that the first record of a block had, if it holds any.
     fn read_block_header(&self, block: u32) -> io::Result<Option<u64>> {
-        let mut header = [0; BLOCK_HEADER_BYTES as usize];
+        let mut header = [0; BLOCK_HEADER_BYTES];
         self.device.read(block, 0, &mut header)?;
         let mut read = header.as_slice();
         let (magic, number, first) = (read.get_u64_le(), read.get_u64_le(), read.get_u64_le());
@@ -125,7 +124,7 @@ impl Ring {
         let mut buffer = Vec::new();
         // Ends at the latest at the front of the block.
         loop {
-            let room = end.saturating_sub(BLOCK_HEADER_BYTES) / LINE_BYTES as u64;
+            let room = end.saturating_sub(BLOCK_HEADER_BYTES as u64) / LINE_BYTES as u64;
             let count = usize::try_from(room).unwrap_or(at_once).min(at_once);
             if count == 0 {
                 return Ok(lines);
@@ -225,7 +224,7 @@ fn record_check(key: &EntryKey, number: u64, parts: [&[u8]; 2]) -> u64 {
 
 /// What a record takes of a block, without its line.
 fn record_span(length: u64) -> u64 {
-    (RECORD_HEADER_BYTES as u64 + length).next_multiple_of(ALIGNMENT)
+    (RECORD_HEADER_BYTES as u64 + length).next_multiple_of(ALIGNMENT as u64)
 }
 
 /// Why bytes are not the record that was looked for.
@@ -243,7 +242,7 @@ pub(super) fn bytes_at(place: Place) -> usize {
 }
 
 /// The record of a key from the bytes at its place.
-pub(super) fn read_record(key: &EntryKey, place: Place, bytes: Bytes) -> Result<Record, NotIt> {
+pub(super) fn read_record(key: &EntryKey, place: Place, bytes: &Bytes) -> Result<Record, NotIt> {
     let mut header = bytes.as_ref();
     let parsed = (|| {
         let magic = header.try_get_u32_le().ok()?;
@@ -345,7 +344,7 @@ impl Writer {
             .iter()
             .map(Line::end)
             .max()
-            .unwrap_or(BLOCK_HEADER_BYTES);
+            .unwrap_or(BLOCK_HEADER_BYTES as u64);
         self.number = lines.last().map_or(first, |last| last.number + 1);
         self.set_lines(block, lines.len());
     }
@@ -428,16 +427,16 @@ impl Writer {
         let block = (self.block + 1) % self.ring.blocks;
         self.empty(block);
         self.ring.still_wanted()?;
-        let mut header = Vec::with_capacity(BLOCK_HEADER_BYTES as usize);
+        let mut header = Vec::with_capacity(BLOCK_HEADER_BYTES);
         header.put_u64_le(BLOCK_MAGIC);
         header.put_u64_le(u64::from(block));
         header.put_u64_le(self.number);
         header.put_u64_le(block_check(block, self.number));
-        header.resize(BLOCK_HEADER_BYTES as usize, 0);
+        header.resize(BLOCK_HEADER_BYTES, 0);
         self.ring.device.write(block, 0, &[&header])?;
         self.ring.current.store(block, Ordering::Relaxed);
         self.block = block;
-        self.cursor = BLOCK_HEADER_BYTES;
+        self.cursor = BLOCK_HEADER_BYTES as u64;
         self.set_lines(block, 0);
         Ok(())
     }
@@ -502,7 +501,7 @@ mod tests {
 
     impl MemoryDevice {
         fn new() -> Arc<Self> {
-            let block = || Mutex::new(vec![0; BLOCK_BYTES as usize]);
+            let block = || Mutex::new(vec![0; 16 << 10]);
             Arc::new(Self((0..BLOCKS).map(|_| block()).collect()))
         }
     }
@@ -569,7 +568,7 @@ mod tests {
         let mut bytes = vec![0; bytes_at(place)];
         let offset = u64::from(place.offset);
         ring.device.read(place.block, offset, &mut bytes).unwrap();
-        Some(read_record(key, place, bytes.into()))
+        Some(read_record(key, place, &bytes.into()))
     }
 
     proptest! {

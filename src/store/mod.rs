@@ -11,6 +11,7 @@ mod config;
 mod counters;
 mod device;
 mod disk;
+mod doorkeeper;
 mod entry;
 mod error;
 mod flights;

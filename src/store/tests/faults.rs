@@ -259,7 +259,7 @@ async fn a_disk_that_hangs_holds_up_one_insert_and_not_each() {
     faulty.place.tuning.patience.stall = Duration::from_secs(3);
     let store = faulty.filled().await;
     faulty.faults.writes(Fault::Hang);
-    let started = std::time::Instant::now();
+    let started = tokio::time::Instant::now();
     let mut refused = 0;
     for n in 1000..1100u32 {
         let chunk = Entry::Chunk(vec![1; CHUNK_BYTES].into());
