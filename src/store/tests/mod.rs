@@ -15,11 +15,12 @@ use super::clocks::{Purge, PurgeItem, Purged, Slot};
 use super::codec::Record;
 use super::config::{Config, DiskConfig, MemoryConfig};
 use super::disk::Patience;
-use super::entry::{Body, CHUNK_BYTES, Entry, EntryKey, Kept, Object, Placement, Tier};
+use super::entry::{CHUNK_BYTES, Entry, EntryKey, Kept, Placement, Tier};
 use super::error::StoreError;
 use super::folder::{DiskTrouble, Geometry, block_file};
+use super::object::{Body, Draft, Object};
 use super::report::{CloseOutcome, TierState};
-use super::testing::plain_object;
+use super::testing::plain_draft;
 use super::tiers::{Store, Tuning};
 
 mod defects;
@@ -107,13 +108,14 @@ fn config_in(root: &Path, memory_bytes: u64) -> Config {
 }
 
 fn inline(n: u64, body: &[u8]) -> Object {
-    Object {
+    Draft {
         url: u128::from(n),
-        ..plain_object(
+        ..plain_draft(
             &format!("key {n}"),
             Body::Inline(Bytes::copy_from_slice(body)),
         )
     }
+    .seal()
 }
 
 fn entry(n: u64, body: &[u8]) -> Entry {
