@@ -323,6 +323,13 @@ async fn a_store_may_be_closed_while_its_tier_is_being_opened() {
     close(&store).await;
 }
 
+/// Puts an empty folder in the place of something, with no moment between: the node would use it.
+fn exchange(what: &Path, beside: &Path) {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    fs::create_dir(beside).unwrap();
+    renameat_with(CWD, what, CWD, beside, RenameFlags::EXCHANGE).unwrap();
+}
+
 /// Does something to the folder of a running node that does nothing.
 async fn check_folder(word: &str, change: impl FnOnce(&Path)) {
     let mut place = Place::new().with_blocks(1 << 20, 16);
@@ -355,8 +362,7 @@ async fn what_happens_to_the_folder_of_a_running_node_is_noticed() {
     })
     .await;
     check_folder("a block is replaced by a folder", |folder| {
-        fs::remove_file(block(folder)).unwrap();
-        fs::create_dir(block(folder)).unwrap();
+        exchange(&block(folder), &folder.with_extension("other"));
     })
     .await;
     check_folder("the fingerprint is removed", |folder| {
@@ -372,7 +378,9 @@ async fn what_happens_to_the_folder_of_a_running_node_is_noticed() {
     })
     .await;
     check_folder("all is removed", |folder| {
-        fs::remove_dir_all(folder).unwrap();
+        let away = folder.with_extension("away");
+        fs::rename(folder, &away).unwrap();
+        fs::remove_dir_all(away).unwrap();
     })
     .await;
     check_folder("all is moved away", |folder| {
@@ -380,8 +388,7 @@ async fn what_happens_to_the_folder_of_a_running_node_is_noticed() {
     })
     .await;
     check_folder("all is replaced by an empty folder", |folder| {
-        fs::rename(folder, folder.with_extension("away")).unwrap();
-        fs::create_dir(folder).unwrap();
+        exchange(folder, &folder.with_extension("other"));
     })
     .await;
 }
