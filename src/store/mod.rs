@@ -11,6 +11,7 @@ mod config;
 mod counters;
 mod device;
 mod disk;
+mod doorkeeper;
 mod entry;
 mod error;
 mod flights;
@@ -25,6 +26,8 @@ mod slot;
 mod tiers;
 mod turns;
 
+#[cfg(test)]
+mod faults;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

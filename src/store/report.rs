@@ -54,6 +54,10 @@ pub struct DiskStats {
     pub in_use: bool,
     /// Its configured size.
     pub capacity_bytes: u64,
+    /// Entries that can be found.
+    pub entries: u64,
+    /// What its index takes in memory, about.
+    pub index_bytes: u64,
     /// Handed over and not written yet.
     pub waiting_bytes: u64,
     /// Entries found.
