@@ -14,25 +14,25 @@ use super::control::ControlError;
 use super::door::Door;
 use super::fake::FakeNode;
 
-struct Edge {
-    door: Door,
-    node: Arc<FakeNode>,
+pub(super) struct Edge {
+    pub(super) door: Door,
+    pub(super) node: Arc<FakeNode>,
     folder: tempfile::TempDir,
 }
 
-struct Answer {
-    status: u16,
-    head: String,
-    body: String,
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) head: String,
+    pub(super) body: String,
 }
 
 impl Answer {
-    fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }
 
     #[track_caller]
-    fn refused(&self, status: u16, says: &str) {
+    pub(super) fn refused(&self, status: u16, says: &str) {
         assert_eq!(self.status, status, "{}", self.body);
         let body = self.json();
         let error = body["error"].as_str().unwrap();
@@ -42,7 +42,7 @@ impl Answer {
 }
 
 impl Edge {
-    async fn open() -> Self {
+    pub(super) async fn open() -> Self {
         Self::open_at(|_| Bind::Tcp(([127, 0, 0, 1], 0).into())).await
     }
 
@@ -68,7 +68,7 @@ impl Edge {
         Self { door, node, folder }
     }
 
-    async fn ask(&self, method: &str, target: &str, token: &str, body: &str) -> Answer {
+    pub(super) async fn ask(&self, method: &str, target: &str, token: &str, body: &str) -> Answer {
         let authorization = match token {
             "" => String::new(),
             name => format!("Authorization: Bearer {name}-secret\r\n"),
@@ -86,11 +86,11 @@ impl Edge {
         }
     }
 
-    async fn get(&self, target: &str, token: &str) -> Answer {
+    pub(super) async fn get(&self, target: &str, token: &str) -> Answer {
         self.ask("GET", target, token, "").await
     }
 
-    async fn post(&self, target: &str, token: &str, body: &Value) -> Answer {
+    pub(super) async fn post(&self, target: &str, token: &str, body: &Value) -> Answer {
         self.ask("POST", target, token, &body.to_string()).await
     }
 }
@@ -132,6 +132,10 @@ async fn everything_else_needs_one() {
     for (method, target) in [
         ("POST", "/v1/purge"),
         ("GET", "/v1/purge/x"),
+        ("POST", "/v1/warm"),
+        ("GET", "/v1/warm"),
+        ("GET", "/v1/warm/x"),
+        ("DELETE", "/v1/warm/x"),
         ("GET", "/v1/explain?url=http://shop.example/"),
         ("GET", "/v1/status"),
         ("GET", "/v1/sites"),

@@ -30,3 +30,4 @@ mod rules;
 mod support;
 mod transparent;
 mod vary;
+mod warm;
