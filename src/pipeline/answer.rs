@@ -228,7 +228,7 @@ impl Pipeline {
         let source = self
             .source(&ask, &parts.method, body, site.max_request_body_bytes)
             .await?;
-        let (status, headers) = (source.object.status, &source.object.headers);
+        let (status, headers) = (source.object.status, &source.object.headers());
         if let Some(decided) = state.decided(selection, status, headers) {
             ask = Arc::new(Ask {
                 zone: Arc::clone(&decided.zone),
@@ -239,7 +239,7 @@ impl Pipeline {
         let formed = form::choose(&self.cache, &ask, wish, source).await;
         let story = formed.served.story;
         let now = self.clock.now();
-        let stale = formed.served.object.freshness.ttl(now) < 0;
+        let stale = formed.served.object.freshness().ttl(now) < 0;
         let delivery = Delivery {
             cache: &self.cache,
             node: &routes.node,
