@@ -5,6 +5,7 @@ use http::{HeaderMap, Method};
 use serde::{Deserialize, Serialize};
 
 use super::address::Address;
+use super::objects::{ObjectsReport, ObjectsRequest};
 use crate::telemetry::{PurgeMode, PurgeTarget, WarmOutcome};
 
 /// A future behind a pointer, so that [`Control`] can be a trait object.
@@ -21,6 +22,9 @@ pub trait Control: Send + Sync + 'static {
 
     /// What the node would do with a request now.
     fn explain(&self, request: ExplainRequest) -> Pending<'_, Result<Explanation, ControlError>>;
+
+    /// What is stored under one key. Asking changes nothing.
+    fn objects(&self, request: ObjectsRequest) -> Pending<'_, Result<ObjectsReport, ControlError>>;
 
     /// Pulls one URL into the cache by the way of a client's GET, and reads all of its body; `sink` sees the pieces.
     /// Dropped, it is a client that goes away.
@@ -88,6 +92,9 @@ pub enum ControlError {
     /// The request makes no sense to the node; asking again does not help.
     #[error("{0}")]
     Refused(String),
+    /// What was asked about is not there.
+    #[error("{0}")]
+    Absent(String),
     /// Not now: starting or draining.
     #[error("{0}")]
     Unavailable(String),

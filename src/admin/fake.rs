@@ -10,6 +10,7 @@ use super::control::{
     Control, ControlError, ExplainRequest, Explanation, Pending, PullRequest, Pulled, PurgeReceipt,
     PurgeRequest, Sink, SiteStatus, Status,
 };
+use super::objects::{ObjectsName, ObjectsReport, ObjectsRequest};
 use crate::telemetry::WarmOutcome;
 
 #[derive(Debug, Default)]
@@ -19,6 +20,8 @@ pub(crate) struct FakeNode {
     pub(crate) questions: Mutex<Vec<ExplainRequest>>,
     /// What a reload says.
     pub(crate) mistakes: Mutex<Vec<String>>,
+    /// Objects that were asked about.
+    pub(crate) asked: Mutex<Vec<ObjectsRequest>>,
     /// What was pulled, in the order in which it began.
     pub(crate) pulls: Mutex<Vec<PullRequest>>,
     /// Bodies by path; what is not here has one of four bytes.
@@ -88,6 +91,25 @@ impl Control for FakeNode {
             };
             self.questions.lock().push(request);
             Ok(explanation)
+        })
+    }
+
+    fn objects(&self, request: ObjectsRequest) -> Pending<'_, Result<ObjectsReport, ControlError>> {
+        let report = ObjectsReport {
+            site: request.site.clone(),
+            key: match &request.name {
+                ObjectsName::Key(key) => key.clone(),
+                ObjectsName::Url { host, url, .. } => format!("{host}{}", url.path),
+            },
+            ..ObjectsReport::default()
+        };
+        let absent = report.key.contains("nothing");
+        self.asked.lock().push(request);
+        Box::pin(async move {
+            match absent {
+                true => Err(ControlError::Absent("Nothing is stored.".to_owned())),
+                false => Ok(report),
+            }
         })
     }
 
@@ -196,6 +218,7 @@ impl FakeNode {
         self.is_ready()
             && self.purges.lock().is_empty()
             && self.questions.lock().is_empty()
+            && self.asked.lock().is_empty()
             && self.pulls.lock().is_empty()
     }
 }

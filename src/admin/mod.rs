@@ -11,6 +11,7 @@ mod explain;
 #[cfg(test)]
 pub(crate) mod fake;
 mod listener;
+mod objects;
 mod purge;
 mod refusal;
 mod routes;
@@ -27,6 +28,10 @@ pub use self::control::{
 };
 pub use self::door::Door;
 pub use self::error::AdminError;
+pub use self::objects::{
+    ChunksReport, ClockReport, FormReport, ObjectsName, ObjectsReport, ObjectsRequest, TagReport,
+    VariantReport,
+};
 pub use self::purge::{PurgeCounts, PurgeRecord};
 pub use self::token::{stored_token, tokens};
 pub use self::warm::{WarmFailure, WarmRecord, WarmState, Warming};

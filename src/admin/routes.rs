@@ -15,6 +15,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use super::auth::{Grant, Keyring, Permission};
 use super::control::{Control, ExplainRequest, PurgeRequest};
 use super::explain::question;
+use super::objects::objects;
 use super::purge::{Directory, Memory, Order, PurgeCounts, PurgeRecord, new_id, touched};
 use super::refusal::{Refusal, json};
 use super::warm::{self, Warming};
@@ -47,6 +48,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/warm", post(warm::warm).get(warm::warmings))
         .route("/v1/warm/{id}", get(warm::warming).delete(warm::cancel))
         .route("/v1/explain", get(explain))
+        .route("/v1/objects", get(objects))
         .route("/v1/status", get(status))
         .route("/v1/sites", get(sites))
         .route("/v1/reload", post(reload))
@@ -212,7 +214,7 @@ pub(super) async fn whole(body: Body) -> Result<Bytes, Refusal> {
 }
 
 /// Decoded name and value pairs, repeated names included.
-fn pairs(query: Option<&str>) -> Result<Vec<(String, String)>, Refusal> {
+pub(super) fn pairs(query: Option<&str>) -> Result<Vec<(String, String)>, Refusal> {
     let uri: Uri = format!("/?{}", query.unwrap_or_default())
         .parse()
         .map_err(|_| Refusal::bad("The query is malformed."))?;

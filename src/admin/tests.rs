@@ -13,6 +13,7 @@ use super::config::{Bind, Config, Token};
 use super::control::ControlError;
 use super::door::Door;
 use super::fake::FakeNode;
+use super::objects::ObjectsName;
 
 pub(super) struct Edge {
     pub(super) door: Door,
@@ -137,6 +138,7 @@ async fn everything_else_needs_one() {
         ("GET", "/v1/warm/x"),
         ("DELETE", "/v1/warm/x"),
         ("GET", "/v1/explain?url=http://shop.example/"),
+        ("GET", "/v1/objects?url=http://shop.example/"),
         ("GET", "/v1/status"),
         ("GET", "/v1/sites"),
         ("POST", "/v1/reload"),
@@ -279,6 +281,46 @@ async fn explain_hands_the_request_on() {
     ] {
         edge.get(target, "ops").await.refused(status, says);
     }
+}
+
+#[tokio::test]
+async fn an_object_is_named_by_key_or_url_of_a_site_that_the_token_reaches() {
+    let edge = Edge::open().await;
+    for (target, key) in [
+        ("site=shop&key=shop%20p=/a", "shop p=/a"),
+        ("url=https://shop.example:81/a%3Fb", "shop.example:81/a"),
+        ("site=shop&url=/a&header=Accept:%20x", "shop.example/a"),
+    ] {
+        let answer = edge.get(&format!("/v1/objects?{target}"), "shop").await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        assert_eq!(answer.json()["key"], key);
+        assert_eq!(answer.json()["site"], "shop");
+    }
+    let asked = edge.node.asked.lock().pop().unwrap();
+    let ObjectsName::Url { headers, .. } = asked.name else {
+        panic!("it was asked by URL");
+    };
+    assert_eq!(headers["accept"], "x");
+    for (target, status, says) in [
+        ("", 400, "by key or by url"),
+        ("site=shop", 400, "by key or by url"),
+        ("site=shop&key=a&url=/a", 400, "by key or by url"),
+        ("key=a", 400, "site is missing"),
+        ("url=/a", 400, "site is missing"),
+        ("site=nope&key=a", 400, "'nope'"),
+        ("site=shop&site=shop&key=a", 400, "once"),
+        ("site=shop&key=a&x=y", 400, "'x'"),
+        ("site=shop&url=https://blog.example/", 400, "'blog'"),
+        ("url=https://other.test/", 404, "other.test"),
+        ("url=https://blog.example/", 403, "'blog'"),
+        ("site=shop&key=nothing", 404, "Nothing is stored"),
+    ] {
+        let answer = edge.get(&format!("/v1/objects?{target}"), "shop").await;
+        answer.refused(status, says);
+    }
+    edge.get("/v1/objects?site=shop&key=a", "reader")
+        .await
+        .refused(403, "'objects'");
 }
 
 #[tokio::test]

@@ -50,7 +50,7 @@ pub enum Form {
 
 impl Form {
     /// Canonical text: equal forms of one version are one variant.
-    fn key(&self) -> String {
+    pub(super) fn key(&self) -> String {
         match self {
             Self::Coded(coding, level) => format!("coding={};level={level}", coding.token()),
             Self::Picture(recipe) => format!("picture;{}", recipe.key()),
@@ -78,9 +78,7 @@ impl Cache {
         patience: Option<Duration>,
     ) -> Derived {
         let key = form.key();
-        let id = self
-            .store
-            .hash(&[&source.object.version.to_le_bytes(), key.as_bytes()]);
+        let id = self.form_id(&source.object, &key);
         if let Some(stored) = self.just_made(id, &source.object, &key) {
             let story = Story {
                 tier: Some(stored.tier),
@@ -90,6 +88,12 @@ impl Cache {
         }
         // Boxed: its state is large, and a hit would carry the room for it about.
         Box::pin(self.derive_at(ask, source, form, patience, id, key)).await
+    }
+
+    /// Where the form `key` of `source` is kept.
+    pub(super) fn form_id(&self, source: &Object, key: &str) -> u128 {
+        self.store
+            .hash(&[&source.version.to_le_bytes(), key.as_bytes()])
     }
 
     /// The same, where memory alone cannot answer: `form` has this `key` and is kept under `id`.
@@ -234,7 +238,7 @@ enum Aboard {
     Landed(Stored),
 }
 
-fn variant_key(source: &Object, form: &str) -> String {
+pub(super) fn variant_key(source: &Object, form: &str) -> String {
     format!("{}\u{1f}{:032x}\u{1f}{form}", source.key(), source.version)
 }
 

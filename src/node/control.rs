@@ -9,8 +9,9 @@ use http::uri::PathAndQuery;
 use serde_json::Value;
 
 use crate::admin::{
-    Control, ControlError, ExplainRequest, Explanation, ListenerStatus, Pending, PullRequest,
-    Pulled, PurgeItem, PurgeReceipt, PurgeRequest, Sink, SiteStatus, Status, TierStatus, Warming,
+    Control, ControlError, ExplainRequest, Explanation, ListenerStatus, ObjectsReport,
+    ObjectsRequest, Pending, PullRequest, Pulled, PurgeItem, PurgeReceipt, PurgeRequest, Sink,
+    SiteStatus, Status, TierStatus, Warming,
 };
 use crate::cache::{Cache, Target};
 use crate::pipeline::Client;
@@ -198,6 +199,19 @@ impl Control for NodeControl {
 
     fn explain(&self, request: ExplainRequest) -> Pending<'_, Result<Explanation, ControlError>> {
         Box::pin(async move { Ok(self.explain_now(request).await) })
+    }
+
+    fn objects(&self, request: ObjectsRequest) -> Pending<'_, Result<ObjectsReport, ControlError>> {
+        let client = Client {
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            secure: true,
+            body_timeout: Duration::ZERO,
+        };
+        Box::pin(super::objects::report(
+            &self.shared.pipeline,
+            client,
+            request,
+        ))
     }
 
     fn pull<'a>(&'a self, request: PullRequest, sink: Option<Sink<'a>>) -> Pending<'a, Pulled> {

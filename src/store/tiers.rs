@@ -348,6 +348,15 @@ impl Store {
         }
     }
 
+    /// As [`Store::memory`], but not counted.
+    pub(super) fn look_in_memory(&self, key: &EntryKey) -> Option<Entry> {
+        self.memory.peek(key)
+    }
+
+    pub(super) fn is_in_memory(&self, key: &EntryKey) -> bool {
+        self.memory.contains(key)
+    }
+
     pub(super) fn disk_tier(&self) -> Option<Arc<DiskTier>> {
         self.disk.as_ref().and_then(|slot| slot.tier())
     }

@@ -21,6 +21,7 @@ mod image;
 mod large;
 mod limits;
 mod no_vary_search;
+mod objects;
 mod operate;
 mod origin_fault;
 mod purge;
