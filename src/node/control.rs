@@ -382,6 +382,12 @@ fn expose_tiers(store: &Store, exposition: &mut Exposition) {
     exposition.add(names::STORE_ENTRIES, &memory, stats.memory.entries);
     exposition.add(names::STORE_HITS, &memory, stats.memory.hits);
     exposition.add(names::STORE_MISSES, &memory, stats.memory.misses);
+    exposition.add(names::STORE_EVICTIONS, &memory, stats.memory.evictions);
+    exposition.add(
+        names::STORE_REFUSALS,
+        &[("tier", "mem"), ("reason", "size")],
+        stats.memory.refused_size,
+    );
     exposition.add(names::PURGE_SEQUENCE, &[], stats.clocks.sequence);
     exposition.add(names::PURGE_CLOCKS, &[], stats.clocks.slots);
     exposition.add(names::PURGE_FLOOR, &[], stats.clocks.floor);

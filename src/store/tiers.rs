@@ -296,6 +296,8 @@ impl Store {
                 capacity_bytes: self.memory.capacity_bytes(),
                 hits: self.memory.hits(),
                 misses: self.memory.misses(),
+                evictions: self.memory.evictions(),
+                refused_size: self.memory.refused_size(),
             },
             disk: self.disk.as_ref().map(|slot| {
                 let (tier, counters) = (slot.tier(), slot.counters());
