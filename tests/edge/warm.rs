@@ -7,11 +7,12 @@ use flate2::read::GzEncoder;
 use http::Method;
 use serde_json::{Value, json};
 
+use crate::image::{IMAGES, jpeg};
 use crate::support::content::Content;
 use crate::support::edge::Edge;
 use crate::support::gate::Gate;
 use crate::support::origin::Origin;
-use crate::support::reply::Reply;
+use crate::support::reply::{Reply, Resource};
 
 /// Warms, and gives the last line.
 async fn warm(edge: &Edge, mut order: Value) -> Value {
@@ -185,4 +186,80 @@ async fn a_body_that_breaks_off_has_failed_and_the_others_go_on() {
         (&1.into(), &1.into())
     );
     assert_eq!(record["failures"][0]["url"], "/cut", "{record}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pictures_are_made_beforehand_and_shown_among_the_forms() {
+    let origin = Origin::start().await;
+    let resource = Resource::new(jpeg(160, 120))
+        .etag("\"1\"")
+        .header("content-type", "image/jpeg")
+        .cache_control("max-age=600");
+    origin.serve_resource("/a.jpg", resource);
+    let edge = Edge::with(&origin, IMAGES).await;
+    let order = json!({
+        "site": "site", "urls": ["/a.jpg", "/a.jpg?width=80"], "accept": ["image/webp,*/*"],
+    });
+    let record = warm(&edge, order).await;
+    assert_eq!(record["done"], 2, "{record}");
+    assert_eq!(record["failed"], 0, "{record}");
+    edge.settled().await;
+    for target in ["/a.jpg", "/a.jpg?width=80"] {
+        let answer = edge.get_with(target, &[("accept", "image/webp,*/*")]).await;
+        assert_eq!(answer.header("content-type"), "image/webp");
+        assert!(answer.header("cache-status").contains("; hit"));
+    }
+    assert_eq!(origin.count(), 1);
+    let target = "/v1/objects?site=site&url=/a.jpg";
+    let answer = edge.admin(Method::GET, target, &Value::Null).await;
+    let report: Value = serde_json::from_slice(&answer.body).unwrap();
+    let forms = report["variants"][0]["forms"].as_array().unwrap();
+    assert_eq!(forms.len(), 2, "{forms:?}");
+    for form in forms {
+        assert_eq!(form["content_type"], "image/webp");
+        assert!(form["form"].as_str().unwrap().starts_with("picture;"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_need_the_node_or_the_origin_come_first() {
+    let origin = Origin::start().await;
+    let (clients, warmed) = (Gate::closed(), Gate::closed());
+    origin.serve("/held", text().hold_body(1, &clients));
+    origin.on("/slow", {
+        let warmed = warmed.clone();
+        move |_| text().hold_head(&warmed)
+    });
+    origin.serve("/a", text());
+    let edge = Edge::with_node(
+        &origin,
+        "+++\nmax_connections = 3\n",
+        "[limits]\nin_flight = 4\n",
+    )
+    .await;
+    let pipeline = edge.node().pipeline();
+    assert!(pipeline.has_room());
+    let mut held = Vec::new();
+    for query in ["/held?1", "/held?2"] {
+        let mut client = edge.http().open(query, &[]).await.unwrap();
+        client.until(1).await.unwrap();
+        held.push(client);
+    }
+    assert!(!pipeline.has_room());
+    clients.open();
+    for client in held {
+        client.whole().await.unwrap();
+    }
+
+    // Of three connections, one is for warming.
+    let urls = ["/slow?1", "/slow?2", "/slow?3"];
+    let order = json!({ "site": "site", "urls": urls });
+    let answer = edge.admin(Method::POST, "/v1/warm", &order).await;
+    let place = answer.header("location");
+    warmed.reached(1).await;
+    assert_eq!(edge.get("/a").await.status, 200);
+    assert_eq!(warmed.arrivals(), 1);
+    warmed.open();
+    let answer = edge.admin(Method::DELETE, &place, &Value::Null).await;
+    assert_eq!(answer.status, 200);
 }
