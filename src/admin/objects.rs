@@ -219,7 +219,17 @@ impl Question {
         sites: &[SiteStatus],
         site_of: &dyn Fn(&str) -> Option<String>,
     ) -> Result<ObjectsRequest, Refusal> {
-        match (self.key, self.url) {
+        // A key begins with its site, so what begins like a URL is one.
+        let is_url = |text: &String| {
+            ["/", "http://", "https://"]
+                .iter()
+                .any(|start| text.starts_with(start))
+        };
+        let (key, url) = match (self.key, self.url) {
+            (Some(key), None) if is_url(&key) => (None, Some(key)),
+            given => given,
+        };
+        match (key, url) {
             (Some(key), None) => Ok(ObjectsRequest {
                 site: known(self.site.as_deref(), sites)?.name.clone(),
                 name: ObjectsName::Key(key),

@@ -289,6 +289,7 @@ async fn an_object_is_named_by_key_or_url_of_a_site_that_the_token_reaches() {
     for (target, key) in [
         ("site=shop&key=shop%20p=/a", "shop p=/a"),
         ("url=https://shop.example:81/a%3Fb", "shop.example:81/a"),
+        ("site=shop&key=/a", "shop.example/a"),
         ("site=shop&url=/a&header=Accept:%20x", "shop.example/a"),
     ] {
         let answer = edge.get(&format!("/v1/objects?{target}"), "shop").await;
