@@ -4,6 +4,7 @@ mod build;
 mod control;
 mod door;
 mod error;
+mod objects;
 mod run;
 mod serving;
 mod source;

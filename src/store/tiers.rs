@@ -305,6 +305,8 @@ impl Store {
                 capacity_bytes: self.memory.capacity_bytes(),
                 hits: self.memory.hits(),
                 misses: self.memory.misses(),
+                evictions: self.memory.evictions(),
+                refused_size: self.memory.refused_size(),
             },
             disk: self.disk.as_ref().map(|slot| {
                 let (tier, counters) = (slot.tier(), slot.counters());
@@ -357,6 +359,15 @@ impl Store {
         } else {
             CloseOutcome::DeadlinePassed
         }
+    }
+
+    /// As [`Store::memory`], but not counted.
+    pub(super) fn look_in_memory(&self, key: &EntryKey) -> Option<Entry> {
+        self.memory.peek(key)
+    }
+
+    pub(super) fn is_in_memory(&self, key: &EntryKey) -> bool {
+        self.memory.contains(key)
     }
 
     pub(super) fn disk_tier(&self) -> Option<Arc<DiskTier>> {
