@@ -614,6 +614,7 @@ impl FillError {
             Self::Unasked(_)
             | Self::TooManyWaiters
             | Self::Overloaded
+            | Self::MemoryShort
             | Self::Hole
             | Self::Changed
             | Self::FellBehind

@@ -20,6 +20,7 @@ mod freshness;
 mod image;
 mod large;
 mod limits;
+mod memory;
 mod no_vary_search;
 mod operate;
 mod origin_fault;
