@@ -1,7 +1,7 @@
 //! The program under load, killed at random points and started again on what it left, for as long as one likes:
 //!
 //! ```text
-//! cargo test --release --test soak -- --rounds 200 --minutes 20 [--seed N] [--folder PATH]
+//! cargo test --release --test soak -- --rounds 200 --minutes 20 [--seed N] [--folder PATH] [--program PATH]
 //! ```
 //!
 //! Without arguments it is a part of `cargo test`, some rounds and seconds long. It ends with what it has counted, and
@@ -44,6 +44,7 @@ struct Arguments {
     time: Duration,
     seed: u64,
     folder: Option<PathBuf>,
+    program: PathBuf,
 }
 
 impl Arguments {
@@ -54,6 +55,7 @@ impl Arguments {
             time: Duration::from_secs(8),
             seed: 1,
             folder: None,
+            program: env!("CARGO_BIN_EXE_brim").into(),
         };
         let mut words = std::env::args().skip(1);
         while let Some(word) = words.next() {
@@ -67,6 +69,7 @@ impl Arguments {
                 "--minutes" => arguments.time = Duration::from_secs(60 * number()),
                 "--seed" => arguments.seed = number(),
                 "--folder" => arguments.folder = words.next().map(PathBuf::from),
+                "--program" => arguments.program = words.next().expect("a path").into(),
                 "--list" => {
                     println!("soak: test");
                     return None;
@@ -100,6 +103,7 @@ fn main() -> ExitCode {
         tally: Arc::default(),
         said: Arc::default(),
         folder,
+        program: arguments.program.clone(),
         runtime,
     };
     soak.run(&arguments)
@@ -110,6 +114,7 @@ struct Soak {
     tally: Arc<Tally>,
     said: Arc<Said>,
     folder: PathBuf,
+    program: PathBuf,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -170,12 +175,12 @@ impl Soak {
         let config = self.folder.join("config");
         if round > 2 && !time.is_zero() && chance.percent(8) {
             // Not even a start is left in peace.
-            let mut child = Program::spawn(&config, &self.said);
+            let mut child = Program::spawn(&self.program, &config, &self.said);
             std::thread::sleep(chance.between(Duration::ZERO, Duration::from_millis(300)));
             child.kill().ok();
             child.wait().ok();
         }
-        let mut program = Program::start(&config, &self.said)?;
+        let mut program = Program::start(&self.program, &config, &self.said)?;
         let life = Life {
             world: Arc::clone(&self.world),
             tally: Arc::clone(&self.tally),

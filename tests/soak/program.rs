@@ -52,8 +52,8 @@ pub(crate) struct Program {
 
 impl Program {
     /// Starts it and reads from its first lines where it listens.
-    pub(crate) fn start(config: &Path, said: &Arc<Said>) -> Result<Self, String> {
-        let mut child = Self::spawn(config, said);
+    pub(crate) fn start(program: &Path, config: &Path, said: &Arc<Said>) -> Result<Self, String> {
+        let mut child = Self::spawn(program, config, said);
         let stdout = child.stdout.take().expect("piped");
         let (lines, inbox) = mpsc::channel();
         std::thread::spawn(move || {
@@ -87,8 +87,8 @@ impl Program {
     }
 
     /// Starts it without waiting for anything.
-    pub(crate) fn spawn(config: &Path, said: &Arc<Said>) -> Child {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_brim"))
+    pub(crate) fn spawn(program: &Path, config: &Path, said: &Arc<Said>) -> Child {
+        let mut child = Command::new(program)
             .args(["serve", "--config"])
             .arg(config)
             .stdout(Stdio::piped())
