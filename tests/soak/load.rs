@@ -40,6 +40,7 @@ pub(crate) struct Tally {
     pub(crate) purges_refused: AtomicU64,
     wrong: [AtomicU64; WRONGS.len()],
     findings: Mutex<Vec<String>>,
+    events: Mutex<Vec<String>>,
 }
 
 impl Tally {
@@ -57,6 +58,15 @@ impl Tally {
         if findings.len() < FINDINGS_KEPT {
             findings.push(text);
         }
+    }
+
+    /// What was done to the program, for whoever has to explain what was found.
+    pub(crate) fn happened(&self, text: String) {
+        self.events.lock().push(text);
+    }
+
+    pub(crate) fn events(&self) -> Vec<String> {
+        self.events.lock().clone()
     }
 
     pub(crate) fn wrongs(&self) -> Vec<(&'static str, u64)> {

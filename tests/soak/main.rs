@@ -130,6 +130,8 @@ impl Soak {
         for round in 0..arguments.rounds {
             if round > 0 && chance.percent(4) {
                 disk_mib = [128, 160, 256][chance.below(3)];
+                self.tally
+                    .happened(format!("before round {round}: {disk_mib} MiB"));
             }
             configure(&self.folder, origin, disk_mib);
             let left = arguments.time.saturating_sub(began.elapsed());
@@ -141,6 +143,8 @@ impl Soak {
                 Err(error) => failures.push(format!("round {round}: {error}")),
             }
             if let Some(fault) = Fault::of_round(round, &mut chance) {
+                self.tally
+                    .happened(format!("after round {round}: {fault:?}"));
                 fault.strike(&self.folder.join("var"), &mut chance);
             }
             if round % 10 == 9 {
@@ -279,6 +283,7 @@ impl Soak {
         for text in tally.findings().iter().chain(failures) {
             println!("  {text}");
         }
+        println!("  what happened: {}", tally.events().join(", "));
         println!("  the program's last words:\n{}", self.said.last());
         ExitCode::FAILURE
     }

@@ -116,9 +116,8 @@ impl Program {
     }
 
     /// SIGKILL: no line of its own runs any more.
-    pub(crate) fn kill(mut self) {
-        self.child.kill().expect("it is ours");
-        self.child.wait().expect("it is ours");
+    pub(crate) fn kill(self) {
+        drop(self);
     }
 
     /// SIGTERM; whether it ended by itself in time.
@@ -132,8 +131,16 @@ impl Program {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        self.kill();
         false
+    }
+}
+
+/// However a life ends, nothing is left that holds the folders.
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended before.
+        self.child.kill().ok();
+        self.child.wait().ok();
     }
 }
 
