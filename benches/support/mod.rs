@@ -8,11 +8,10 @@
 )]
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime};
 
 use brim::policy::{Freshness, KeyConfig, KeyParts, primary_key, url_key};
-use brim::store::{Body, Dressed, Entry, EntryKey, Object, Store};
+use brim::store::{Body, Draft, Entry, EntryKey, Store};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
@@ -41,7 +40,7 @@ pub fn object(store: &Store, path: &str, version: u128, body: Bytes) -> (EntryKe
         headers.insert(name, HeaderValue::from_static(value));
     }
     let sequence = store.clocks().sequence();
-    let object = Object {
+    let draft = Draft {
         key: (&*key).into(),
         site: "site".into(),
         url: store.hash(&[url.as_bytes()]),
@@ -64,11 +63,9 @@ pub fn object(store: &Store, path: &str, version: u128, body: Bytes) -> (EntryKe
         checked_seq: sequence,
         detail: "".into(),
         fetch_started: Duration::ZERO,
-        cleared_epoch: AtomicU64::new(0),
-        dressed: Dressed::default(),
     };
     let id = store.hash(&[key.as_bytes()]);
-    (EntryKey::head(id), Entry::Object(Arc::new(object)))
+    (EntryKey::head(id), Entry::Object(Arc::new(draft.seal())))
 }
 
 /// The resident set of this process.

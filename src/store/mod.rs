@@ -4,10 +4,12 @@
 //! come back. Whether a found object may still be used is decided on every hit, by [`Clocks::check`] for
 //! purges and by `policy` for time.
 
+mod blocks;
 mod clocks;
 mod codec;
 mod config;
 mod counters;
+mod device;
 mod disk;
 mod entry;
 mod error;
@@ -15,6 +17,9 @@ mod flights;
 mod folder;
 mod hash;
 mod memory;
+mod object;
+mod packed;
+mod places;
 mod report;
 mod slot;
 mod tiers;
@@ -29,11 +34,10 @@ pub use self::clocks::{
     Clocks, Invalidation, Purge, PurgeItem, Purged, SiteClock, Slot, TrafficSlot,
 };
 pub use self::config::{Config, DiskConfig, EvictionPolicy, MemoryConfig};
-pub use self::entry::{
-    Body, CHUNK_BYTES, Dressed, Entry, EntryKey, Kept, Object, Part, Placement, Tier, VaryIndex,
-};
+pub use self::entry::{CHUNK_BYTES, Entry, EntryKey, Kept, Part, Placement, Tier, VaryIndex};
 pub use self::error::StoreError;
 pub use self::folder::DiskTrouble;
+pub use self::object::{Body, Draft, Dressed, Headers, Object};
 pub use self::report::{
     ClockStats, CloseOutcome, DiskStats, MemoryStats, Stats, TierReport, TierState,
 };

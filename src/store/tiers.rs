@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::clocks::Clocks;
 use super::config::Config;
 use super::counters::{add, read};
-use super::disk::{DiskTier, Patience};
+use super::disk::{DiskTier, Found, Look, Patience};
 use super::entry::{Entry, EntryKey, Kept, Part, Placement, Tier};
 use super::error::StoreError;
 use super::flights::Flights;
@@ -22,8 +22,8 @@ use super::memory::MemoryTier;
 use super::report::{
     ClockStats, CloseOutcome, DiskStats, MemoryStats, Stats, TierReport, TierState,
 };
-use super::slot::{DiskPlan, DiskSlot};
-use super::turns::Turns;
+use super::slot::{DiskPlan, DiskSlot, Wrap};
+use super::turns::{Ticket, Turns};
 
 const LOCK_FILE: &str = "store.lock";
 
@@ -45,10 +45,11 @@ pub struct Store {
 }
 
 /// What tests change.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Tuning {
     pub(super) patience: Patience,
     pub(super) geometry: Option<Geometry>,
+    pub(super) device: Option<Wrap>,
 }
 
 impl Store {
@@ -84,6 +85,7 @@ impl Store {
                     hash_key: key.public_id(),
                     clocks: clocks.identity().to_owned(),
                     geometry: tuning.geometry,
+                    device: tuning.device,
                     patience: tuning.patience,
                     runtime: runtime.clone(),
                 };
@@ -142,12 +144,17 @@ impl Store {
         }
         let slot = self.disk.as_ref()?;
         let tier = slot.tier()?;
-        let found = if tier.may_contain(key) {
-            self.flights
-                .share(*key, || self.fetch(&tier, *key, placement))
-                .await
-        } else {
-            None
+        // Most of what is asked for often is in the system's memory: then nobody waits for anybody.
+        let ticket = self.turns.enter(*key);
+        let found = match tier.look(key) {
+            Look::Found(found) => self.take(&tier, &ticket, *key, placement, found),
+            Look::Nothing => None,
+            Look::OnDisk => {
+                drop(ticket);
+                self.flights
+                    .share(*key, || self.fetch(&tier, *key, placement))
+                    .await
+            }
         };
         match &found {
             Some(_) => add(&slot.counters().hits, 1),
@@ -158,10 +165,21 @@ impl Store {
 
     async fn fetch(&self, tier: &DiskTier, key: EntryKey, placement: Placement) -> Option<Entry> {
         let ticket = self.turns.enter(key);
-        let Some(found) = tier.load(&key).await else {
+        match tier.load(&key).await {
+            Some(found) => self.take(tier, &ticket, key, placement, found),
             // Inserted while we looked, perhaps.
-            return self.memory.peek(&key);
-        };
+            None => self.memory.peek(&key),
+        }
+    }
+
+    fn take(
+        &self,
+        tier: &DiskTier,
+        ticket: &Ticket<'_>,
+        key: EntryKey,
+        placement: Placement,
+        found: Found,
+    ) -> Option<Entry> {
         let Ok(entry) = found.record.clone().decode() else {
             tier.note_corrupt(&key);
             return None;
