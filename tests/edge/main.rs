@@ -14,6 +14,7 @@ mod compress;
 mod conditional;
 mod crash;
 mod digest;
+mod disk_fault;
 mod explain;
 mod flights;
 mod freshness;
