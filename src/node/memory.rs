@@ -2,6 +2,10 @@
 //!
 //! At 90 % of the limit the memory tier shrinks step by step and idle connections are closed; at 95 % nothing new is
 //! begun. Both end well below where they began, so that the node does not go to and fro.
+//!
+//! The allocator gives back late, and only on threads that work, what a smaller tier has let go. That memory is free for
+//! the next objects all the same, so it does not count as taken, up to the limit itself: else a node that refuses
+//! everything would never see its memory fall.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +20,7 @@ use crate::config::NodeConfig;
 use crate::server::Server;
 
 /// Between two looks. A look is one small file of the system.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// A connection between two requests of one page is not idle.
 const IDLE_LEAST: Duration = Duration::from_secs(1);
 
@@ -35,8 +39,10 @@ const WHOLE: u16 = 1000;
 /// A tier as good as none costs more than it frees: its misses are fetched again.
 const SHARE_LEAST: u16 = 60;
 const STEP: u16 = 60;
-/// Looks after a step, before the next: the allocator gives pages back a little later.
-const REST: u8 = 2;
+/// Looks after a step, before the next.
+const REST: u8 = 5;
+/// Of what a step has let go, nothing is left with the allocator from here on.
+const FULL: u64 = 100;
 
 /// What the process takes.
 pub trait Resident: Send + Sync + 'static {
@@ -58,52 +64,78 @@ struct Plan {
     share: u16,
     /// Looks to wait before the share is changed again.
     rest: u8,
+    /// Bytes that the tier has let go, and what the process took then.
+    freed: u64,
+    freed_at: u64,
 }
 
 impl Plan {
-    const AT_FIRST: Self = Self {
-        pressure: Pressure::Ample,
-        share: WHOLE,
-        rest: 0,
-    };
+    fn at_first(share: u16) -> Self {
+        Self {
+            pressure: Pressure::Ample,
+            share,
+            rest: 0,
+            freed: 0,
+            freed_at: 0,
+        }
+    }
+
+    /// What the process takes without what the allocator has yet to give back.
+    fn taken(&self, resident: u64) -> u64 {
+        resident
+            .max(self.freed_at)
+            .saturating_sub(self.freed)
+            .min(resident)
+    }
 
     fn next(self, seen: Seen) -> Self {
-        let reached = |hundredths: u64| {
-            u128::from(seen.resident) * 100 >= u128::from(seen.limit) * u128::from(hundredths)
-        };
+        let taken = self.taken(seen.resident);
+        let reached = |hundredths| seen.reaches(taken, hundredths);
+        let resident_reached = |hundredths| seen.reaches(seen.resident, hundredths);
         let pressure = if reached(SHORT_FROM)
+            || resident_reached(FULL)
             || (self.pressure == Pressure::Short && reached(SHORT_UNTIL))
         {
             Pressure::Short
-        } else if reached(TIGHT_FROM) || (self.pressure != Pressure::Ample && reached(TIGHT_UNTIL))
+        } else if resident_reached(TIGHT_FROM)
+            || (self.pressure != Pressure::Ample && resident_reached(TIGHT_UNTIL))
         {
             Pressure::Tight
         } else {
             Pressure::Ample
         };
+        let is_back = !resident_reached(TIGHT_UNTIL);
         let stay = Self {
             pressure,
             rest: self.rest.saturating_sub(1),
+            freed: if is_back { 0 } else { self.freed },
             ..self
         };
         if self.rest > 0 {
             return stay;
         }
-        if reached(TIGHT_FROM) && self.share > SHARE_LEAST {
-            let above = seen.resident.saturating_sub(part(seen.limit, AIM));
+        if (reached(TIGHT_FROM) || resident_reached(FULL)) && self.share > SHARE_LEAST {
+            let above = taken.saturating_sub(part(seen.limit, AIM));
             // From what the tier holds: room that it does not use frees nothing.
             let from = self.share.min(seen.thousandths(seen.used));
             let step = seen.thousandths(above).max(STEP);
+            let share = from.saturating_sub(step).max(SHARE_LEAST);
+            let freed = seen.used.saturating_sub(seen.bytes(share));
             return Self {
-                share: from.saturating_sub(step).max(SHARE_LEAST),
+                share,
                 rest: REST,
+                freed: freed.saturating_add(seen.resident.saturating_sub(taken)),
+                freed_at: seen.resident,
                 ..stay
             };
         }
         let room = part(seen.limit, AIM).saturating_sub(seen.resident);
-        if !reached(GROW_BELOW) && self.share < WHOLE && seen.thousandths(room) >= STEP {
+        if !resident_reached(GROW_BELOW)
+            && self.share < seen.share_max
+            && seen.thousandths(room) >= STEP
+        {
             return Self {
-                share: self.share.saturating_add(STEP).min(WHOLE),
+                share: self.share.saturating_add(STEP).min(seen.share_max),
                 rest: REST,
                 ..stay
             };
@@ -120,9 +152,21 @@ struct Seen {
     /// The memory tier: as configured, and what is in it.
     size: u64,
     used: u64,
+    /// What of it fits into the limit at all.
+    share_max: u16,
 }
 
 impl Seen {
+    fn reaches(&self, bytes: u64, hundredths: u64) -> bool {
+        u128::from(bytes) * 100 >= u128::from(self.limit) * u128::from(hundredths)
+    }
+
+    /// That share of the tier, in bytes.
+    fn bytes(&self, share: u16) -> u64 {
+        let bytes = u128::from(self.size) * u128::from(share) / u128::from(WHOLE);
+        u64::try_from(bytes).unwrap_or(u64::MAX)
+    }
+
     /// Bytes as a part of the tier's configured size, rounded up.
     fn thousandths(&self, bytes: u64) -> u16 {
         let part = (u128::from(bytes) * u128::from(WHOLE)).div_ceil(u128::from(self.size.max(1)));
@@ -137,8 +181,9 @@ fn part(bytes: u64, hundredths: u64) -> u64 {
 /// The watch over the process's memory.
 pub(super) struct MemoryWatch {
     limit: u64,
-    /// The memory tier's configured size.
+    /// The memory tier's configured size, and what of it fits into the limit.
     size: u64,
+    share_max: u16,
     resident: AtomicU64,
     plan: Mutex<Plan>,
     cache: Arc<Cache>,
@@ -156,23 +201,32 @@ pub(super) struct MemoryReport {
 
 impl MemoryWatch {
     pub(super) fn new(config: &NodeConfig, cache: &Arc<Cache>, source: Box<dyn Resident>) -> Self {
+        let limit = limit(config, System::here().memory_bytes());
+        let share_max = share_max(limit, config);
         Self {
-            limit: limit(config, System::here().memory_bytes()),
+            limit,
             size: config.store.memory.size_bytes,
+            share_max,
             resident: AtomicU64::new(source.resident_bytes().unwrap_or(0)),
-            plan: Mutex::new(Plan::AT_FIRST),
+            plan: Mutex::new(Plan::at_first(share_max)),
             cache: Arc::clone(cache),
             source,
         }
     }
 
-    /// Tells the operator when what is configured does not fit into the limit.
+    /// Holds the tier to what fits, and tells the operator when what is configured does not.
     pub(super) fn compare(&self, config: &NodeConfig) {
-        let budgets = budgets(config);
+        if self.share_max < WHOLE {
+            self.cache.store().scale_memory(self.share_max);
+        }
+        let budgets = fixed(config)
+            .saturating_add(config.store.memory.size_bytes)
+            .saturating_add(config.images.memory_bytes);
         if budgets > self.limit {
             tracing::warn!(
                 limit_bytes = self.limit,
                 budgets_bytes = budgets,
+                memory_tier_thousandths = self.share_max,
                 "the memory tier, the pictures and the disk's buffers may together take more than [limits] memory: write a \
                  smaller [cache.memory] size or [images] memory, or a larger limit"
             );
@@ -208,6 +262,7 @@ impl MemoryWatch {
             limit: self.limit,
             size: self.size,
             used: self.cache.store().stats().memory.used_bytes,
+            share_max: self.share_max,
         };
         let before = *self.plan.lock();
         let plan = before.next(seen);
@@ -256,16 +311,23 @@ fn limit(config: &NodeConfig, there_is: Option<u64>) -> u64 {
     }
 }
 
-/// What the node may take by its configuration alone, whatever its clients do.
-fn budgets(config: &NodeConfig) -> u64 {
+/// What the node takes without objects and pictures.
+fn fixed(config: &NodeConfig) -> u64 {
     /// Code, threads and their stacks, clocks.
     const BASE: u64 = 48 << 20;
     /// Two flush buffers.
     const DISK: u64 = 64 << 20;
-    let disk = config.store.disk.as_ref().map_or(0, |_| DISK);
-    BASE.saturating_add(disk)
-        .saturating_add(config.store.memory.size_bytes)
-        .saturating_add(config.images.memory_bytes)
+    BASE + config.store.disk.as_ref().map_or(0, |_| DISK)
+}
+
+/// The thousandths of the memory tier that the limit has room for, beside what the node takes anyway.
+fn share_max(limit: u64, config: &NodeConfig) -> u16 {
+    let room = part(limit, AIM).saturating_sub(fixed(config));
+    let size = u128::from(config.store.memory.size_bytes.max(1));
+    let share = u128::from(room) * u128::from(WHOLE) / size;
+    u16::try_from(share)
+        .unwrap_or(WHOLE)
+        .clamp(SHARE_LEAST, WHOLE)
 }
 
 #[cfg(test)]
@@ -283,14 +345,14 @@ mod tests {
             limit: 1000 * MIB,
             size: 500 * MIB,
             used: used_mib * MIB,
+            share_max: WHOLE,
         }
     }
 
     fn plan(pressure: Pressure, share: u16) -> Plan {
         Plan {
             pressure,
-            share,
-            rest: 0,
+            ..Plan::at_first(share)
         }
     }
 
@@ -316,13 +378,28 @@ mod tests {
     #[test]
     fn a_tier_shrinks_by_what_is_too_much_and_then_rests() {
         // 60 MiB above the aim of 850 are 120 thousandths of 500 MiB.
-        let next = plan(Pressure::Ample, WHOLE).next(seen(910, 500));
-        assert_eq!((next.share, next.rest), (880, REST));
-        let again = next.next(seen(910, 440));
-        assert_eq!((again.share, again.rest), (880, REST - 1));
-        let (again, last) = (again.next(seen(910, 440)), next.share);
-        assert_eq!(again.share, last);
-        assert_eq!(again.next(seen(910, 440)).share, 760);
+        let mut now = plan(Pressure::Ample, WHOLE).next(seen(910, 500));
+        assert_eq!((now.share, now.rest), (880, REST));
+        // The process goes on growing by what the tier has not got.
+        for _ in 0..REST {
+            now = now.next(seen(960, 440));
+            assert_eq!(now.share, 880);
+        }
+        assert_eq!(now.next(seen(960, 440)).share, 780);
+    }
+
+    #[test]
+    fn what_the_allocator_has_yet_to_give_back_is_not_taken() {
+        let mut now = plan(Pressure::Ample, WHOLE).next(seen(960, 500));
+        assert_eq!((now.pressure, now.share), (Pressure::Short, 780));
+        for _ in 0..20 {
+            now = now.next(seen(960, 390));
+            assert_eq!((now.pressure, now.share), (Pressure::Tight, 780));
+        }
+        // Beyond the limit there is no excuse.
+        assert_eq!(now.next(seen(1000, 390)).pressure, Pressure::Short);
+        let back = now.next(seen(840, 390));
+        assert_eq!((back.pressure, back.freed), (Pressure::Ample, 0));
     }
 
     #[test]
@@ -351,7 +428,7 @@ mod tests {
         for _ in 0..100 {
             now = now.next(seen(300, 200));
         }
-        assert_eq!(now, plan(Pressure::Ample, WHOLE));
+        assert_eq!((now.pressure, now.share), (Pressure::Ample, WHOLE));
     }
 
     proptest! {
@@ -361,9 +438,9 @@ mod tests {
             limit in any::<u64>(),
             size in any::<u64>(),
         ) {
-            let mut now = Plan::AT_FIRST;
+            let mut now = Plan::at_first(WHOLE);
             for (resident, used) in readings {
-                now = now.next(Seen { resident, limit, size, used });
+                now = now.next(Seen { resident, limit, size, used, share_max: WHOLE });
                 prop_assert!((SHARE_LEAST..=WHOLE).contains(&now.share));
             }
         }

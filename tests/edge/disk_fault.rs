@@ -2,146 +2,64 @@
 //! it is used again soon after it can be.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use parking_lot::Mutex;
-use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 use crate::support::client::{Client, Failure};
 use crate::support::content::Content;
-use crate::support::edge::write_site;
-use crate::support::origin::Origin;
-use crate::support::reply::Reply;
+use crate::support::program::{BYTES, Program};
 
 /// From the repair on.
 const USED_AGAIN_WITHIN: Duration = Duration::from_secs(30);
 /// From the fault on.
 const NOTICED_WITHIN: Duration = Duration::from_secs(30);
 const RESOURCES: u64 = 100;
-const BYTES: u64 = 40_000;
 const CLIENTS: u64 = 3;
 
-struct Program {
-    child: Child,
-    http: SocketAddr,
-    admin: SocketAddr,
-    said: Arc<Mutex<String>>,
-    origin: Origin,
-    folder: TempDir,
+async fn start(prepare: impl FnOnce(&Path)) -> Program {
+    // The memory tier holds a small part of what is asked for.
+    let node = "[cache.memory]\nsize = \"1MiB\"\nmax_object = \"1MiB\"\n\
+        [[cache.disk]]\npath = \"../disk/cache\"\nsize = \"128MiB\"\n";
+    Program::start(node, |folder| {
+        fs::create_dir(folder.join("disk")).unwrap();
+        prepare(&folder.join("disk/cache"));
+    })
+    .await
 }
 
-impl Drop for Program {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
+fn disk(program: &Program) -> PathBuf {
+    program.folder.path().join("disk/cache")
+}
+
+async fn until_up_is(program: &Program, up: f64, within: Duration, what: &str) {
+    let began = Instant::now();
+    while (program.metric("brim_store_up{tier=\"disk\"}").await - up).abs() > 0.1 {
+        assert!(
+            began.elapsed() < within,
+            "{what}: not after {within:?}; it said {}",
+            program.said.lock()
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
-impl Program {
-    /// `prepare` may spoil the place of the tier before the start.
-    async fn start(prepare: impl FnOnce(&Path)) -> Self {
-        let origin = Origin::start().await;
-        origin.on_any(|request| {
-            let number: u64 = request.path()[1..].parse().unwrap();
-            Reply::ok(Content::pattern(number, BYTES)).cache_control("max-age=600")
-        });
-        let folder = tempfile::tempdir().unwrap();
-        write_site(folder.path(), "site", &origin.url(), "");
-        // The memory tier holds a small part of what is asked for.
-        let text = "[node]\nid = \"edge\"\nsites = \"sites\"\nstate = \"../var\"\n\
-            [[listener]]\nname = \"http\"\nbind = [\"127.0.0.1:0\"]\nprotocols = [\"h1\"]\ntls = false\n\
-            [cache.memory]\nsize = \"1MiB\"\nmax_object = \"1MiB\"\n\
-            [[cache.disk]]\npath = \"../disk/cache\"\nsize = \"128MiB\"\n\
-            [log.access]\nenabled = false\n[admin]\nbind = \"127.0.0.1:0\"\n";
-        fs::write(folder.path().join("config/edge.toml"), text).unwrap();
-        fs::create_dir(folder.path().join("disk")).unwrap();
-        prepare(&folder.path().join("disk/cache"));
-        let mut child = Command::new(env!("CARGO_BIN_EXE_brim"))
-            .args(["serve", "--config"])
-            .arg(folder.path().join("config"))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let said = Arc::new(Mutex::new(String::new()));
-        let hearing = Arc::clone(&said);
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        std::thread::spawn(move || {
-            for line in stderr.lines().map_while(Result::ok) {
-                let mut said = hearing.lock();
-                said.push_str(&line);
-                said.push('\n');
-            }
-        });
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut address = |word: &str| -> SocketAddr {
-            let line = lines
-                .by_ref()
-                .map(Result::unwrap)
-                .find(|line| line.trim_start().starts_with(word))
-                .unwrap();
-            let text = line.rsplit("http://").next().unwrap();
-            text.trim().parse().unwrap()
-        };
-        let (http, admin) = (address("listener"), address("admin"));
-        std::thread::spawn(move || lines.for_each(drop));
-        Self {
-            child,
-            http,
-            admin,
-            said,
-            origin,
-            folder,
-        }
-    }
-
-    fn disk(&self) -> PathBuf {
-        self.folder.path().join("disk/cache")
-    }
-
-    async fn metric(&self, series: &str) -> f64 {
-        let text = Client::plain(self.admin).get("/metrics").await;
-        let text = text.unwrap().text();
-        let line = text.lines().find_map(|line| line.strip_prefix(series));
-        line.unwrap_or_else(|| panic!("{series} in {text}"))
-            .trim()
-            .parse()
-            .unwrap()
-    }
-
-    async fn until_up_is(&self, up: f64, within: Duration, what: &str) {
-        let began = Instant::now();
-        while (self.metric("brim_store_up{tier=\"disk\"}").await - up).abs() > 0.1 {
-            assert!(
-                began.elapsed() < within,
-                "{what}: not after {within:?}; it said {}",
-                self.said.lock()
-            );
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-
-    /// Until hits from the disk are served.
-    async fn until_hit(&self, within: Duration) {
-        let series = "brim_store_hits_total{tier=\"disk\"}";
-        let (began, before) = (Instant::now(), self.metric(series).await);
-        while self.metric(series).await < before + 50.0 {
-            assert!(
-                began.elapsed() < within,
-                "no hit from the disk after {within:?}; it said {}",
-                self.said.lock()
-            );
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+/// Until hits from the disk are served.
+async fn until_hit(program: &Program, within: Duration) {
+    let series = "brim_store_hits_total{tier=\"disk\"}";
+    let (began, before) = (Instant::now(), program.metric(series).await);
+    while program.metric(series).await < before + 50.0 {
+        assert!(
+            began.elapsed() < within,
+            "no hit from the disk after {within:?}; it said {}",
+            program.said.lock()
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
@@ -220,24 +138,20 @@ async fn survives(
     fault: impl FnOnce(&Path) + Send + 'static,
     repair: impl FnOnce(&Path) + Send + 'static,
 ) {
-    let program = Program::start(|_| {}).await;
-    program
-        .until_up_is(1.0, NOTICED_WITHIN, "the first opening")
-        .await;
+    let program = start(|_| {}).await;
+    until_up_is(&program, 1.0, NOTICED_WITHIN, "the first opening").await;
     let load = Load::on(&program);
-    program.until_hit(NOTICED_WITHIN).await;
-    fault(&program.disk());
-    program.until_up_is(0.0, NOTICED_WITHIN, "the fault").await;
+    until_hit(&program, NOTICED_WITHIN).await;
+    fault(&disk(&program));
+    until_up_is(&program, 0.0, NOTICED_WITHIN, "the fault").await;
     assert!(
         program.said.lock().contains("the disk tier is not in use"),
         "{}",
         program.said.lock()
     );
-    repair(&program.disk());
-    program
-        .until_up_is(1.0, USED_AGAIN_WITHIN, "the recovery")
-        .await;
-    program.until_hit(USED_AGAIN_WITHIN).await;
+    repair(&disk(&program));
+    until_up_is(&program, 1.0, USED_AGAIN_WITHIN, "the recovery").await;
+    until_hit(&program, USED_AGAIN_WITHIN).await;
     load.end().await;
     assert!(program.origin.count() >= usize::try_from(RESOURCES).unwrap());
 }
@@ -290,14 +204,12 @@ async fn a_disk_tier_whose_place_is_taken_under_load_fails_nobody_and_comes_back
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_tier_that_cannot_be_used_at_the_start_is_taken_up_later() {
-    let program = Program::start(|disk| fs::write(disk, "not a folder").unwrap()).await;
+    let program = start(|disk| fs::write(disk, "not a folder").unwrap()).await;
     let load = Load::on(&program);
-    program.until_up_is(0.0, NOTICED_WITHIN, "the fault").await;
+    until_up_is(&program, 0.0, NOTICED_WITHIN, "the fault").await;
     assert!(program.said.lock().contains("the disk tier is not in use"));
-    fs::remove_file(program.disk()).unwrap();
-    program
-        .until_up_is(1.0, USED_AGAIN_WITHIN, "the recovery")
-        .await;
-    program.until_hit(USED_AGAIN_WITHIN).await;
+    fs::remove_file(disk(&program)).unwrap();
+    until_up_is(&program, 1.0, USED_AGAIN_WITHIN, "the recovery").await;
+    until_hit(&program, USED_AGAIN_WITHIN).await;
     load.end().await;
 }

@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::support::client::Client;
 use crate::support::edge::Edge;
 use crate::support::origin::Origin;
+use crate::support::program::Program;
 use crate::support::reply::Reply;
 use crate::support::within_deadline;
 
@@ -141,4 +142,36 @@ async fn tight_memory_shrinks_the_memory_tier_closes_idle_connections_and_refuse
     })
     .await;
     assert_eq!(edge.get("/a").await.status.as_u16(), 200);
+}
+
+/// With the program itself: its memory tier may hold three times what the process may take.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_process_stays_within_its_limit_whatever_its_tiers_may_hold() {
+    let limit = 128 << 20;
+    let node = "[cache.memory]\nsize = \"384MiB\"\n[limits]\nmemory = \"128MiB\"\n";
+    let program = Program::start(node, |_| {}).await;
+    let http = Client::plain(program.http);
+    let mut connection = http.connect().await.unwrap();
+    let (mut most, mut refused) = (0.0_f64, 0);
+    // 400 MB: more than the limit by far.
+    for number in 0..10_000 {
+        match connection.get(&format!("/{number}"), &[]).await {
+            Ok(answer) if answer.status.as_u16() == 503 => refused += 1,
+            Ok(answer) => assert_eq!(answer.status.as_u16(), 200),
+            // It was told to close for being idle: never with a request under way, but this client may be slow.
+            Err(_) => connection = http.connect().await.unwrap(),
+        }
+        if number % 100 == 0 {
+            most = most.max(program.metric("brim_memory_resident_bytes").await);
+        }
+    }
+    assert!(
+        most < f64::from(limit) * 1.05,
+        "{most} bytes of {limit}; {refused} refused; it said {}",
+        program.said.lock()
+    );
+    let share = program.metric("brim_memory_cache_share").await;
+    assert!(share < 0.5, "the tier holds {share} of its configured size");
+    let hit = connection.get("/9999", &[]).await.unwrap();
+    assert_eq!(hit.status.as_u16(), 200, "what is stored goes on");
 }
