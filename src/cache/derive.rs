@@ -69,6 +69,24 @@ pub enum Derived {
 }
 
 impl Cache {
+    /// `form` of `source`, if memory has it.
+    #[must_use]
+    pub fn made(&self, source: &Served, form: &Form) -> Option<Served> {
+        let key = form.key();
+        let id = self.form_id(source, &key);
+        let stored = self.just_made(id, &source.object, &key)?;
+        let story = Story {
+            tier: Some(stored.tier),
+            ..source.story
+        };
+        Some(Served::made(stored.object, story, id))
+    }
+
+    fn form_id(&self, source: &Served, key: &str) -> u128 {
+        let version = source.object.version.to_le_bytes();
+        self.store.hash(&[&version, key.as_bytes()])
+    }
+
     /// Gives `form` of `source`: stored, being made, or made now. `patience` bounds the wait for its head.
     pub async fn derive(
         self: &Arc<Self>,
@@ -78,30 +96,7 @@ impl Cache {
         patience: Option<Duration>,
     ) -> Derived {
         let key = form.key();
-        let id = self
-            .store
-            .hash(&[&source.object.version.to_le_bytes(), key.as_bytes()]);
-        if let Some(stored) = self.just_made(id, &source.object, &key) {
-            let story = Story {
-                tier: Some(stored.tier),
-                ..source.story
-            };
-            return Derived::Ready(Served::made(stored.object, story, id));
-        }
-        // Boxed: its state is large, and a hit would carry the room for it about.
-        Box::pin(self.derive_at(ask, source, form, patience, id, key)).await
-    }
-
-    /// The same, where memory alone cannot answer: `form` has this `key` and is kept under `id`.
-    async fn derive_at(
-        self: &Arc<Self>,
-        ask: &Arc<Ask>,
-        source: Served,
-        form: Form,
-        patience: Option<Duration>,
-        id: u128,
-        key: String,
-    ) -> Derived {
+        let id = self.form_id(&source, &key);
         if let Some((mut object, tier)) = self.derived(id, &source, &key).await {
             if !is_current(&object, &source.object) {
                 object = Arc::new(renewed(&object, &source.object));
