@@ -16,6 +16,8 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::print_stdout,
+    clippy::panic,
+    clippy::disallowed_methods,
     reason = "a bench has nobody to tell but its reader"
 )]
 

@@ -11,7 +11,7 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::print_stdout,
-    clippy::large_futures,
+    clippy::disallowed_methods,
     reason = "a test that cannot go on fails, and this one tells how far it is"
 )]
 
