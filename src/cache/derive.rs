@@ -112,6 +112,9 @@ impl Cache {
         if let Some(Mark::Declined(reason)) = self.marks.of(id, self.clock.uptime()) {
             return Derived::Declined(source, reason);
         }
+        if !self.flights.has(id) && self.pressure.refuses_form() {
+            return Derived::Declined(source, "memory-short");
+        }
         let most = ask.zone.images.max_variants;
         if matches!(form, Form::Picture(_)) && !self.made.note(source.object.version, id, most) {
             return Derived::Declined(source, "too-many-variants");

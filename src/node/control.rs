@@ -13,7 +13,7 @@ use crate::admin::{
     ObjectsRequest, Pending, PullRequest, Pulled, PurgeItem, PurgeReceipt, PurgeRequest, Sink,
     SiteStatus, Status, TierStatus, Warming,
 };
-use crate::cache::{Cache, Target};
+use crate::cache::{Cache, Pressure, Target};
 use crate::pipeline::Client;
 use crate::server::Server;
 use crate::store::{Purge, Store, TierState};
@@ -30,6 +30,16 @@ pub(super) struct NodeControl {
 impl NodeControl {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self { shared }
+    }
+
+    fn memory(&self) -> Value {
+        let report = self.shared.memory.report();
+        serde_json::json!({
+            "limit_bytes": report.limit_bytes,
+            "resident_bytes": report.resident_bytes,
+            "state": report.pressure.as_str(),
+            "cache_share": report.cache_share,
+        })
     }
 
     async fn purge_now(&self, request: PurgeRequest) -> Result<PurgeReceipt, ControlError> {
@@ -255,7 +265,7 @@ impl Control for NodeControl {
                 .collect(),
             sites: config.sites.len(),
             purge_sequence: self.shared.store.clocks().sequence(),
-            details: BTreeMap::new(),
+            details: BTreeMap::from([("memory".to_owned(), self.memory())]),
         }
     }
 
@@ -346,6 +356,7 @@ pub(super) fn add_doors(metrics: &Metrics, server: &Arc<Server>, shared: &Arc<Sh
         let uptime = shared.pipeline.cache().clock().uptime();
         exposition.add_real(names::UPTIME_SECONDS, &[], uptime.as_secs_f64());
         exposition.add(names::READY, &[], u64::from(!shared.is_draining()));
+        expose_memory(&shared, exposition);
         for report in server.report() {
             let listener = [("listener", &*report.name)];
             exposition.add(names::CONNECTIONS, &listener, report.open as u64);
@@ -367,6 +378,21 @@ pub(super) fn add_doors(metrics: &Metrics, server: &Arc<Server>, shared: &Arc<Sh
             }
         }
     });
+}
+
+fn expose_memory(shared: &Shared, exposition: &mut Exposition) {
+    let report = shared.memory.report();
+    exposition.add(names::MEMORY_LIMIT_BYTES, &[], report.limit_bytes);
+    exposition.add(names::MEMORY_RESIDENT_BYTES, &[], report.resident_bytes);
+    exposition.add_real(names::MEMORY_CACHE_SHARE, &[], report.cache_share);
+    for state in [Pressure::Ample, Pressure::Tight, Pressure::Short] {
+        let holds = u64::from(state == report.pressure);
+        exposition.add(names::MEMORY_PRESSURE, &[("state", state.as_str())], holds);
+    }
+    let shed = shared.pipeline.cache().shed();
+    for (kind, count) in [("miss", shed.misses), ("form", shed.forms)] {
+        exposition.add(names::MEMORY_SHED, &[("kind", kind)], count);
+    }
 }
 
 fn expose_tiers(store: &Store, exposition: &mut Exposition) {

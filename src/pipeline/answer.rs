@@ -11,7 +11,7 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, Method, Response, StatusCode, Version};
 
-use crate::cache::{Ask, Cache, Lookup, Served, Stored, Story};
+use crate::cache::{Ask, Cache, FillError, Lookup, Served, Stored, Story};
 use crate::clock::SharedClock;
 use crate::origin::ClientHeaders;
 use crate::policy::{self, Authorization, KeyParts, Mode};
@@ -566,11 +566,15 @@ impl Pipeline {
             routes.node,
             self.clock.uptime().as_millis()
         );
-        if let (Refusal::Fill(error), Some(state)) = (refusal, site) {
+        // The watch over the memory has told of that once, for all requests.
+        let is_told = matches!(refusal, Refusal::Fill(FillError::MemoryShort));
+        if let (Refusal::Fill(error), Some(state)) = (refusal, site)
+            && !is_told
+        {
             tracing::warn!(site = %state.site.name, %error, request_id, "no answer from the origin");
         }
         let result = match refusal {
-            Refusal::Fill(_) => CacheResult::Error,
+            Refusal::Fill(_) if !is_told => CacheResult::Error,
             _ => CacheResult::Refused,
         };
         Told {

@@ -1,5 +1,6 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use foyer::{
@@ -24,8 +25,13 @@ const SHARDS_MAX: usize = 64;
 #[derive(Debug)]
 pub(super) struct MemoryTier {
     cache: Cache<Key, Held, FoldBuilder>,
+    /// As configured.
+    size_bytes: u64,
+    shards: usize,
+    /// At present; foyer goes on telling the first one.
+    capacity_bytes: AtomicU64,
     /// What a single entry may weigh; one heavier would empty its shard.
-    weight_max: usize,
+    weight_max: AtomicUsize,
     hits: SpreadCounter,
     misses: SpreadCounter,
     evictions: Arc<Evictions>,
@@ -65,7 +71,10 @@ impl MemoryTier {
             .build();
         Self {
             cache,
-            weight_max: capacity / shards / 2,
+            size_bytes: config.size_bytes,
+            shards,
+            capacity_bytes: AtomicU64::new(config.size_bytes),
+            weight_max: AtomicUsize::new(capacity / shards / 2),
             hits: SpreadCounter::default(),
             misses: SpreadCounter::default(),
             evictions,
@@ -95,7 +104,7 @@ impl MemoryTier {
 
     /// Takes the entry in, and tells whether it did. What was there under the key is gone either way.
     pub(super) fn insert(&self, key: EntryKey, entry: Entry) -> bool {
-        let admitted = entry.weight() <= self.weight_max;
+        let admitted = entry.weight() <= self.weight_max.load(Ordering::Relaxed);
         if admitted {
             self.cache.insert(Key::of(&key), Held::of(entry));
         } else {
@@ -107,6 +116,19 @@ impl MemoryTier {
 
     pub(super) fn remove(&self, key: &EntryKey) {
         self.cache.remove(&Key::of(key));
+    }
+
+    /// Makes the tier hold this many thousandths of its configured size. Blocks while it evicts.
+    pub(super) fn scale(&self, thousandths: u16) {
+        let bytes = scaled(self.size_bytes, thousandths);
+        let capacity = usize::try_from(bytes).unwrap_or(usize::MAX);
+        // First, so that nothing comes in that is too heavy for a smaller shard.
+        self.weight_max
+            .store(capacity / self.shards / 2, Ordering::Relaxed);
+        match self.cache.resize(capacity) {
+            Ok(()) => self.capacity_bytes.store(bytes, Ordering::Relaxed),
+            Err(error) => tracing::warn!(%error, "the memory tier keeps its size"),
+        }
     }
 
     pub(super) fn hits(&self) -> u64 {
@@ -131,12 +153,20 @@ impl MemoryTier {
     }
 
     pub(super) fn capacity_bytes(&self) -> u64 {
-        self.cache.capacity() as u64
+        self.capacity_bytes.load(Ordering::Relaxed)
     }
 
     pub(super) fn entries(&self) -> u64 {
         self.cache.entries() as u64
     }
+}
+
+/// That many thousandths; not fewer than one byte for each shard that there may be.
+fn scaled(bytes: u64, thousandths: u16) -> u64 {
+    let scaled = u128::from(bytes) * u128::from(thousandths.min(1000)) / 1000;
+    u64::try_from(scaled)
+        .unwrap_or(u64::MAX)
+        .max(SHARDS_MAX as u64)
 }
 
 /// An [`EntryKey`] in 24 bytes instead of 32: there may be millions.
@@ -241,6 +271,40 @@ mod tests {
             assert!(tier.used_bytes() <= 1 << 20, "{policy:?}");
             assert!(tier.entries() > 80, "{policy:?} {}", tier.entries());
             assert_eq!(tier.evictions(), 1000 - tier.entries(), "{policy:?}");
+        }
+    }
+
+    #[test]
+    fn a_smaller_tier_holds_less_at_once_and_a_larger_one_more_again() {
+        for policy in [
+            EvictionPolicy::S3Fifo,
+            EvictionPolicy::WTinyLfu,
+            EvictionPolicy::Lru,
+            EvictionPolicy::Sieve,
+        ] {
+            let tier = tier(64 << 20, policy);
+            let fill = |from: u128| {
+                for n in from..from + 12_000 {
+                    tier.insert(EntryKey::head(n), chunk(10_000));
+                }
+            };
+            fill(0);
+            for thousandths in [500, 125, 1000, 60] {
+                tier.scale(thousandths);
+                let capacity = (64 << 20) * u64::from(thousandths) / 1000;
+                assert_eq!(tier.capacity_bytes(), capacity, "{policy:?}");
+                assert!(
+                    tier.used_bytes() <= capacity,
+                    "{policy:?} {}",
+                    tier.used_bytes()
+                );
+                fill(u128::from(thousandths) << 32);
+                let used = tier.used_bytes();
+                assert!(used <= capacity, "{policy:?} {used} of {capacity}");
+                assert!(used >= capacity / 10 * 8, "{policy:?} {used} of {capacity}");
+                let held = u64::try_from(chunk(10_000).weight()).unwrap() * tier.entries();
+                assert_eq!(used, held, "{policy:?}: nothing is lost from the accounts");
+            }
         }
     }
 

@@ -258,6 +258,12 @@ impl Store {
         }
     }
 
+    /// Makes the memory tier hold this many thousandths of its configured size, until it is told otherwise. Evicts
+    /// at once, and blocks meanwhile: not for a runtime's own threads.
+    pub fn scale_memory(&self, thousandths: u16) {
+        self.memory.scale(thousandths);
+    }
+
     /// Drops an entry, to save its space. Not a purge: it may come back after a restart, or from a write
     /// that is under way.
     pub fn remove(&self, key: &EntryKey) {
