@@ -4,13 +4,11 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime};
 
 use brim::policy::Freshness;
 use brim::store::{
-    Body, Config, DiskConfig, Dressed, Entry, EntryKey, MemoryConfig, Object, Placement, Store,
-    Subject,
+    Body, Config, DiskConfig, Draft, Entry, EntryKey, MemoryConfig, Placement, Store, Subject,
 };
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -25,7 +23,7 @@ fn entry(n: u64) -> Entry {
     for name in ["content-type", "etag", "last-modified", "cache-control"] {
         headers.insert(name, HeaderValue::from_static("about as long as usual"));
     }
-    Entry::Object(Arc::new(Object {
+    let draft = Draft {
         key: format!("demo|https|localhost|/assets/{n}.css").into(),
         site: "demo".into(),
         url: u128::from(n),
@@ -48,9 +46,8 @@ fn entry(n: u64) -> Entry {
         checked_seq: 0,
         detail: "".into(),
         fetch_started: Duration::ZERO,
-        cleared_epoch: AtomicU64::new(0),
-        dressed: Dressed::default(),
-    }))
+    };
+    Entry::Object(Arc::new(draft.seal()))
 }
 
 fn key(n: u64) -> EntryKey {
@@ -100,11 +97,12 @@ fn store(criterion: &mut Criterion) {
     criterion.bench_function("purge check, cleared", |bench| {
         bench.iter(|| black_box(memory.clocks().check(&site, &object)));
     });
+    let tags = object.tags();
     let subject = Subject {
         url: object.url,
         host: None,
-        path: &object.path,
-        tags: &object.tags,
+        path: object.path(),
+        tags: &tags,
     };
     criterion.bench_function("purge check, whole", |bench| {
         bench.iter(|| memory.clocks().check_marks(&site, &subject, 0, 0));

@@ -15,8 +15,10 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use super::auth::{Grant, Keyring, Permission};
 use super::control::{Control, ControlError, ExplainRequest};
 use super::explain::question;
+use super::objects::objects;
 use super::purge::{CheckedOrder, Directory, Order};
 use super::refusal::{Refusal, json};
+use super::warm::{self, Warming};
 use crate::telemetry::CONTENT_TYPE as METRICS_CONTENT_TYPE;
 
 /// A body above this is refused: 100 000 URLs of 160 characters.
@@ -29,10 +31,11 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) struct Shared {
     pub(super) keyring: ArcSwap<Keyring>,
     pub(super) control: Arc<dyn Control>,
+    pub(super) warming: Arc<Warming>,
 }
 
-type Room = State<Arc<Shared>>;
-type Answer = Result<Response, Refusal>;
+pub(super) type Room = State<Arc<Shared>>;
+pub(super) type Answer = Result<Response, Refusal>;
 
 pub(super) fn router(shared: Arc<Shared>) -> Router {
     Router::new()
@@ -41,7 +44,10 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/metrics", get(metrics))
         .route("/v1/purge", post(purge))
         .route("/v1/purge/{id}", get(purged))
+        .route("/v1/warm", post(warm::warm).get(warm::warmings))
+        .route("/v1/warm/{id}", get(warm::warming).delete(warm::cancel))
         .route("/v1/explain", get(explain))
+        .route("/v1/objects", get(objects))
         .route("/v1/status", get(status))
         .route("/v1/sites", get(sites))
         .route("/v1/reload", post(reload))
@@ -101,6 +107,7 @@ async fn purge(State(room): Room, headers: HeaderMap, body: Body) -> Answer {
             return Err(match error {
                 ControlError::Items(reasons) => places.refusal(&order, &reasons),
                 ControlError::Refused(_)
+                | ControlError::Absent(_)
                 | ControlError::Unavailable(_)
                 | ControlError::Failed(_) => error.into(),
             });
@@ -211,7 +218,7 @@ async fn drain(State(room): Room, headers: HeaderMap) -> Answer {
     Ok(json(StatusCode::ACCEPTED, &body))
 }
 
-async fn whole(body: Body) -> Result<Bytes, Refusal> {
+pub(super) async fn whole(body: Body) -> Result<Bytes, Refusal> {
     let read = tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, BODY_BYTES_MAX));
     match read.await {
         Ok(Ok(bytes)) => Ok(bytes),
@@ -228,7 +235,7 @@ async fn whole(body: Body) -> Result<Bytes, Refusal> {
 }
 
 /// Decoded name and value pairs, repeated names included.
-fn pairs(query: Option<&str>) -> Result<Vec<(String, String)>, Refusal> {
+pub(super) fn pairs(query: Option<&str>) -> Result<Vec<(String, String)>, Refusal> {
     let uri: Uri = format!("/?{}", query.unwrap_or_default())
         .parse()
         .map_err(|_| Refusal::bad("The query is malformed."))?;

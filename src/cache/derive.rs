@@ -11,11 +11,11 @@ use http::{HeaderMap, HeaderName};
 use tokio::sync::Semaphore;
 
 use crate::semantics::etag;
-use crate::store::{Body, Entry, EntryKey, Object, Tier};
+use crate::store::{Body, Draft, Entry, EntryKey, Object, Tier};
 use crate::variant::{Coding, Encoder, Recipe};
 
 use super::flight::{Boarding, Head, HeadBody, Landing, Pilot, Seat};
-use super::install::{Keeping, new_version, with_body};
+use super::install::{Keeping, new_version};
 use super::marks::Mark;
 use super::served::From;
 use super::{Ask, Cache, FillError, Served, Stored, Story};
@@ -50,7 +50,7 @@ pub enum Form {
 
 impl Form {
     /// Canonical text: equal forms of one version are one variant.
-    fn key(&self) -> String {
+    pub(super) fn key(&self) -> String {
         match self {
             Self::Coded(coding, level) => format!("coding={};level={level}", coding.token()),
             Self::Picture(recipe) => format!("picture;{}", recipe.key()),
@@ -69,6 +69,25 @@ pub enum Derived {
 }
 
 impl Cache {
+    /// `form` of `source`, if memory has it.
+    #[must_use]
+    pub fn made(&self, source: &Served, form: &Form) -> Option<Served> {
+        let key = form.key();
+        let id = self.form_id(&source.object, &key);
+        let stored = self.just_made(id, &source.object, &key)?;
+        let story = Story {
+            tier: Some(stored.tier),
+            ..source.story
+        };
+        Some(Served::made(stored.object, story, id))
+    }
+
+    /// Where the form `key` of `source` is kept.
+    pub(super) fn form_id(&self, source: &Object, key: &str) -> u128 {
+        self.store
+            .hash(&[&source.version.to_le_bytes(), key.as_bytes()])
+    }
+
     /// Gives `form` of `source`: stored, being made, or made now. `patience` bounds the wait for its head.
     pub async fn derive(
         self: &Arc<Self>,
@@ -78,30 +97,7 @@ impl Cache {
         patience: Option<Duration>,
     ) -> Derived {
         let key = form.key();
-        let id = self
-            .store
-            .hash(&[&source.object.version.to_le_bytes(), key.as_bytes()]);
-        if let Some(stored) = self.just_made(id, &source.object, &key) {
-            let story = Story {
-                tier: Some(stored.tier),
-                ..source.story
-            };
-            return Derived::Ready(Served::made(stored.object, story, id));
-        }
-        // Boxed: its state is large, and a hit would carry the room for it about.
-        Box::pin(self.derive_at(ask, source, form, patience, id, key)).await
-    }
-
-    /// The same, where memory alone cannot answer: `form` has this `key` and is kept under `id`.
-    async fn derive_at(
-        self: &Arc<Self>,
-        ask: &Arc<Ask>,
-        source: Served,
-        form: Form,
-        patience: Option<Duration>,
-        id: u128,
-        key: String,
-    ) -> Derived {
+        let id = self.form_id(&source.object, &key);
         if let Some((mut object, tier)) = self.derived(id, &source, &key).await {
             if !is_current(&object, &source.object) {
                 object = Arc::new(renewed(&object, &source.object));
@@ -115,6 +111,9 @@ impl Cache {
         }
         if let Some(Mark::Declined(reason)) = self.marks.of(id, self.clock.uptime()) {
             return Derived::Declined(source, reason);
+        }
+        if !self.flights.has(id) && self.pressure.refuses_form() {
+            return Derived::Declined(source, "memory-short");
         }
         let most = ask.zone.images.max_variants;
         if matches!(form, Form::Picture(_)) && !self.made.note(source.object.version, id, most) {
@@ -156,7 +155,7 @@ impl Cache {
         };
         match entry {
             Entry::Object(object)
-                if *object.key == *variant_key(&source.object, key)
+                if object.is_of(&variant_key(&source.object, key))
                     && self.has_body(&object).await =>
             {
                 Some((object, tier))
@@ -169,7 +168,7 @@ impl Cache {
     fn just_made(&self, id: u128, source: &Object, key: &str) -> Option<Stored> {
         match self.store.memory(&EntryKey::head(id))? {
             Entry::Object(object)
-                if *object.key == *variant_key(source, key)
+                if object.is_of(&variant_key(source, key))
                     && is_current(&object, source)
                     && self.body_is_at_hand(&object) =>
             {
@@ -234,8 +233,8 @@ enum Aboard {
     Landed(Stored),
 }
 
-fn variant_key(source: &Object, form: &str) -> String {
-    format!("{}\u{1f}{:032x}\u{1f}{form}", source.key, source.version)
+pub(super) fn variant_key(source: &Object, form: &str) -> String {
+    format!("{}\u{1f}{:032x}\u{1f}{form}", source.key(), source.version)
 }
 
 impl Served {
@@ -281,7 +280,7 @@ impl Work {
         let turns = Arc::clone(&self.cache.encoding);
         let story = &self.source.story;
         let storable = story.stored || story.forward.is_none() || story.tier.is_some();
-        let object = Arc::new(self.coded_head(coding));
+        let object = Arc::new(self.coded_head(coding).seal());
         pilot.publish_head(Head {
             object: Arc::clone(&object),
             length: None,
@@ -377,7 +376,7 @@ impl Work {
         object.detail = picture.detail.as_str().into();
         let length = picture.bytes.len() as u64;
         object.body = Body::Inline(Bytes::new());
-        let object = Arc::new(object);
+        let object = Arc::new(object.seal());
         let max_bytes = ask.zone.policy.max_object_bytes;
         let mut keeping = Keeping::of_derived(Arc::clone(&cache), Arc::clone(&object), max_bytes);
         if keeping.add(&picture.bytes).await.is_some()
@@ -399,7 +398,7 @@ impl Work {
         pilot.finish();
     }
 
-    fn coded_head(&self, coding: Coding) -> Object {
+    fn coded_head(&self, coding: Coding) -> Draft {
         let mut object = made_object(&self.source.object, &self.key, coding.token());
         if let Ok(token) = HeaderValue::try_from(coding.token()) {
             object.headers.insert(CONTENT_ENCODING, token);
@@ -425,17 +424,19 @@ impl Cache {
 /// Whether a made form has the fields and the age of its source as they are now: a source that is validated, or fetched
 /// again with the same bytes, keeps its version.
 fn is_current(made: &Object, source: &Object) -> bool {
-    made.freshness == source.freshness && made.checked_seq == source.checked_seq
+    made.freshness() == source.freshness() && made.checked_seq == source.checked_seq
 }
 
 /// A made form with the fields and the age that its source has now. Its bytes, and what is said of them, stay.
 fn renewed(made: &Object, source: &Object) -> Object {
-    let mut headers = source.headers.clone();
+    let mut draft = source.draft();
+    let headers = &mut draft.headers;
     for name in OF_THE_BYTES {
         headers.remove(name);
     }
-    let own = made.headers.get(CONTENT_ENCODING);
-    let label = match (own, made.headers.get(CONTENT_TYPE)) {
+    let made_headers = made.headers();
+    let own = made_headers.get(CONTENT_ENCODING);
+    let label = match (own, made_headers.get(CONTENT_TYPE)) {
         (Some(coding), _) => coding.to_str().unwrap_or_default(),
         (None, media_type) => media_type
             .and_then(|value| value.to_str().ok())
@@ -443,35 +444,30 @@ fn renewed(made: &Object, source: &Object) -> Object {
             .unwrap_or_default(),
     };
     for name in [CONTENT_ENCODING, CONTENT_TYPE] {
-        if let Some(value) = made.headers.get(&name) {
+        if let Some(value) = made_headers.get(&name) {
             headers.insert(name, value.clone());
         }
     }
-    retag(&mut headers, label, made.version);
-    Object {
-        key: made.key.clone(),
-        version: made.version,
-        headers,
-        detail: made.detail.clone(),
-        ..with_body(source, made.body.clone())
-    }
+    retag(headers, label, made.version);
+    draft.key = made.key().into();
+    draft.version = made.version;
+    draft.detail = made.detail().into();
+    draft.body = made.body.clone();
+    draft.seal()
 }
 
 /// The head of a made representation: the source's fields without what spoke of its very bytes.
-fn made_object(source: &Object, key: &str, label: &str) -> Object {
+fn made_object(source: &Object, key: &str, label: &str) -> Draft {
     let version = new_version();
-    let mut headers = source.headers.clone();
+    let mut draft = source.draft();
     for name in OF_THE_BYTES {
-        headers.remove(name);
+        draft.headers.remove(name);
     }
-    retag(&mut headers, label, version);
-    Object {
-        key: variant_key(source, key).into(),
-        version,
-        headers,
-        body: Body::Chunked { length: 0 },
-        ..with_body(source, Body::Chunked { length: 0 })
-    }
+    retag(&mut draft.headers, label, version);
+    draft.key = variant_key(source, key).into();
+    draft.version = version;
+    draft.body = Body::Chunked { length: 0 };
+    draft
 }
 
 /// `"abc"` becomes `"abc;br.0123456789ab"`: made bytes are not stable, so the tag ends in their own version.

@@ -35,7 +35,10 @@ impl Cache {
         if let Some(answer) = self.while_failing(ask, &forwarding) {
             return self.with_first_block(answer?).await;
         }
-        let filled = if policy::forbids_storing(&ask.zone.policy, &ask.headers) {
+        // What is on its way already costs no more for one reader more.
+        let filled = if !self.flights.has(forwarding.id) && self.pressure.refuses_miss() {
+            Err(FillError::MemoryShort)
+        } else if policy::forbids_storing(&ask.zone.policy, &ask.headers) {
             let storing = Storing::No(NotStored::NoStore);
             self.fill_alone(ask, &forwarding, Errand::Alone, storing)
                 .await
@@ -66,6 +69,9 @@ impl Cache {
         upload: Upload,
         why: Forward,
     ) -> Result<Served, FillError> {
+        if self.pressure.refuses_miss() {
+            return Err(FillError::MemoryShort);
+        }
         let forwarding = Forwarding {
             why,
             because: Because::HandedOn,
@@ -97,6 +103,10 @@ impl Cache {
         if let Some(answer) = self.while_failing(ask, &forwarding) {
             return answer;
         }
+        if self.pressure.refuses_miss() {
+            let error = FillError::MemoryShort;
+            return self.stale_on_error(ask, &forwarding, &error).ok_or(error);
+        }
         let errand = Errand::HandOn(Method::HEAD, Mutex::default());
         match self
             .fill_alone(ask, &forwarding, errand, Storing::Yes)
@@ -111,7 +121,10 @@ impl Cache {
     /// while the origin is failing on it.
     pub fn refresh(self: &Arc<Self>, ask: &Arc<Ask>, forwarding: &Forwarding) {
         let mark = self.marks.of(forwarding.id, self.clock.uptime());
-        if matches!(mark, Some(Mark::Failing(_))) || self.flights.has(forwarding.id) {
+        if matches!(mark, Some(Mark::Failing(_)))
+            || self.flights.has(forwarding.id)
+            || self.pressure.refuses_miss()
+        {
             return;
         }
         let sequence = self.store.clocks().sequence();
@@ -177,7 +190,7 @@ impl Cache {
         forward_status: Option<StatusCode>,
     ) -> Option<Served> {
         let candidate = forwarding.candidate.as_ref()?;
-        let freshness = &candidate.object.freshness;
+        let freshness = &candidate.object.freshness();
         if !policy::may_serve_on_error(freshness, forwarding.soft_purged, self.clock.now()) {
             return None;
         }
@@ -307,13 +320,16 @@ impl Cache {
             Some(Ok(head)) => Some(head),
             None => None,
         };
-        let tags = head.as_ref().map_or(&[][..], |head| &head.object.tags);
+        let tags = head
+            .as_ref()
+            .map(|head| head.object.tags())
+            .unwrap_or_default();
         let usable = head.as_ref().is_none_or(|head| {
             head.stored.is_ok()
-                && head.object.freshness.ttl(self.clock.now()) > 0
-                && !head.object.freshness.always_validate
+                && head.object.freshness().ttl(self.clock.now()) > 0
+                && !head.object.freshness().always_validate
         });
-        usable && flight.is_joinable() && !self.is_purged(ask, flight.sequence, tags)
+        usable && flight.is_joinable() && !self.is_purged(ask, flight.sequence, &tags)
     }
 
     fn is_purged(&self, ask: &Ask, sequence: u64, tags: &[u128]) -> bool {
@@ -338,17 +354,17 @@ impl Cache {
         if leads {
             return Share::Yes;
         }
-        if head.stored.is_err() || head.object.freshness.always_validate {
+        if head.stored.is_err() || head.object.freshness().always_validate {
             return Share::No;
         }
-        let freshness = &head.object.freshness;
+        let freshness = &head.object.freshness();
         let is_fresh = freshness.is_fresh(self.clock.now());
         // An answer that is stale at once is shared only with those who waited for it, and only if
         // nothing says that it may be one client's own.
         if !is_fresh && (freshness.must_revalidate || head.personal || ask.is_personal()) {
             return Share::No;
         }
-        if self.is_purged(ask, seat.flight().sequence, &head.object.tags) {
+        if self.is_purged(ask, seat.flight().sequence, &head.object.tags()) {
             return Share::Again;
         }
         Share::Yes

@@ -129,22 +129,28 @@ impl Cache {
             None => Box::pin(self.locate(ask)).await,
         };
         match self.judge(ask, located) {
-            Lookup::Hit(stored)
-                if !self.body_is_at_hand(&stored.object)
-                    && !self.can_mend(ask, &stored.object)
-                    && !Box::pin(self.has_body(&stored.object)).await =>
-            {
-                Lookup::Forward(Forwarding {
-                    why: Because::BodyGone.why(),
-                    because: Because::BodyGone,
-                    candidate: None,
-                    id: stored.id,
-                    fields: stored.fields,
-                    soft_purged: false,
-                })
+            Lookup::Hit(stored) if self.lacks_body(ask, &stored.object).await => {
+                Lookup::Forward(body_gone(stored.id, stored.fields))
             }
-            found => found,
+            // Nor may it stand in while it is validated, or be told to be still right by a 304.
+            Lookup::HitAndRefresh(stored, _) if self.lacks_body(ask, &stored.object).await => {
+                Lookup::Forward(body_gone(stored.id, stored.fields))
+            }
+            Lookup::Forward(forwarding) => match &forwarding.candidate {
+                Some(stored) if self.lacks_body(ask, &stored.object).await => {
+                    Lookup::Forward(body_gone(forwarding.id, forwarding.fields))
+                }
+                Some(_) | None => Lookup::Forward(forwarding),
+            },
+            found @ (Lookup::Hit(_) | Lookup::HitAndRefresh(..)) => found,
         }
+    }
+
+    /// Whether the tiers have lost the beginning of a body that cannot be pulled by itself.
+    async fn lacks_body(&self, ask: &Ask, object: &Object) -> bool {
+        !self.body_is_at_hand(object)
+            && !self.can_mend(ask, object)
+            && !Box::pin(self.has_body(object)).await
     }
 
     /// A fresh object for `ask` that is in memory with the beginning of its body.
@@ -239,7 +245,7 @@ impl Cache {
             Purged::No => false,
         };
         let now = self.clock.now();
-        let (config, freshness) = (&ask.zone.policy, &stored.object.freshness);
+        let (config, freshness) = (&ask.zone.policy, &stored.object.freshness());
         let why = || policy::why_unusable(config, &ask.headers, freshness, soft_purged, now);
         match policy::reuse(config, &ask.headers, freshness, soft_purged, now) {
             Reuse::Fresh => Lookup::Hit(stored),
@@ -250,7 +256,7 @@ impl Cache {
             }
             Reuse::Validate => {
                 let why = why();
-                if policy::answers_reload(why, &stored.object.headers) {
+                if policy::answers_reload(why, &stored.object.headers()) {
                     return Lookup::Hit(stored);
                 }
                 let because = Because::Unusable(why);
@@ -262,7 +268,7 @@ impl Cache {
     /// `None` when memory alone cannot tell.
     fn locate_in_memory(&self, ask: &Ask) -> Option<Located> {
         match self.store.memory(&EntryKey::head(ask.id))? {
-            Entry::Object(object) if *object.key == *ask.key => Some(Located {
+            Entry::Object(object) if object.is_of(&ask.key) => Some(Located {
                 id: ask.id,
                 fields: Vec::new(),
                 found: Some(Stored {
@@ -275,7 +281,7 @@ impl Cache {
             Entry::Vary(index) if *index.key == *ask.key => {
                 let id = self.varied_id(ask, &index.fields);
                 match self.store.memory(&EntryKey::head(id))? {
-                    Entry::Object(object) if *object.key == *ask.key => Some(Located {
+                    Entry::Object(object) if object.is_of(&ask.key) => Some(Located {
                         id,
                         fields: index.fields.clone(),
                         found: Some(Stored {
@@ -299,7 +305,7 @@ impl Cache {
             found: None,
         };
         match self.store.load(&EntryKey::head(ask.id)).await {
-            Some((Entry::Object(object), tier)) if *object.key == *ask.key => Located {
+            Some((Entry::Object(object), tier)) if object.is_of(&ask.key) => Located {
                 id: ask.id,
                 fields: Vec::new(),
                 found: Some(Stored {
@@ -312,14 +318,12 @@ impl Cache {
             Some((Entry::Vary(index), _)) if *index.key == *ask.key => {
                 let id = self.varied_id(ask, &index.fields);
                 let found = match self.store.load(&EntryKey::head(id)).await {
-                    Some((Entry::Object(object), tier)) if *object.key == *ask.key => {
-                        Some(Stored {
-                            object,
-                            tier,
-                            id,
-                            fields: index.fields.clone(),
-                        })
-                    }
+                    Some((Entry::Object(object), tier)) if object.is_of(&ask.key) => Some(Stored {
+                        object,
+                        tier,
+                        id,
+                        fields: index.fields.clone(),
+                    }),
                     _ => self.by_language(ask, &index).await,
                 };
                 let id = found.as_ref().map_or(id, |stored| stored.id);
@@ -346,6 +350,18 @@ impl Cache {
     /// As `secondary_key`, of what the origin was really sent.
     pub(super) fn sent_secondary(ask: &Ask, fields: &[HeaderName], sent: &HeaderMap) -> String {
         policy::secondary_key(fields, sent, &ask.zone.policy.vary).to_string()
+    }
+}
+
+/// Goes forward for what is left of an object is of no use.
+fn body_gone(id: u128, fields: Vec<HeaderName>) -> Forwarding {
+    Forwarding {
+        why: Because::BodyGone.why(),
+        because: Because::BodyGone,
+        candidate: None,
+        id,
+        fields,
+        soft_purged: false,
     }
 }
 

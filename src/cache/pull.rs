@@ -1,6 +1,5 @@
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
@@ -13,7 +12,7 @@ use crate::origin::{self, OriginError, Upload};
 use crate::policy::{self, Exchange, Freshness, NotStored, Storability, VaryRule};
 use crate::semantics::date;
 use crate::semantics::digest::{CONTENT_DIGEST, REPR_DIGEST, Verdict, Verifier};
-use crate::store::{ANY_TAG, Body, CHUNK_BYTES, Dressed, Object};
+use crate::store::{ANY_TAG, Body, CHUNK_BYTES, Draft, Object};
 use crate::telemetry::FillOutcome;
 
 use super::ask::{Conditions, is_made_here, is_read};
@@ -225,7 +224,7 @@ impl Fill {
         }
         let mut ours = match (&self.errand, &self.candidate) {
             (Errand::Object | Errand::Alone, Some(object)) => {
-                policy::conditional_fields(&object.headers).into_vec()
+                policy::conditional_fields(&object.headers()).into_vec()
             }
             _ => Vec::new(),
         };
@@ -270,14 +269,14 @@ impl Fill {
         headers: &HeaderMap,
         freshness: Freshness,
         sequence: u64,
-    ) -> Object {
+    ) -> Draft {
         let policy::Tags { names, overflow } = policy::tags(headers, &zone.policy.tags);
         if overflow {
             zone.metrics.tag_overflow();
         }
         let names = names.iter().chain(&zone.tags);
         let any = overflow.then_some(ANY_TAG);
-        Object {
+        Draft {
             key: self.ask.key.as_str().into(),
             site: (&*zone.name).into(),
             url: self.ask.url(&self.cache.store),
@@ -292,8 +291,6 @@ impl Fill {
             checked_seq: sequence,
             detail: "".into(),
             fetch_started: self.started,
-            cleared_epoch: AtomicU64::new(0),
-            dressed: Dressed::default(),
         }
     }
 
@@ -346,7 +343,7 @@ impl Fill {
             length: content_length.unwrap_or(0),
         };
         let vary = self.learnt_vary(&object.headers);
-        let object = Arc::new(object);
+        let object = Arc::new(object.seal());
         if handed_on {
             landing.close();
         } else if let Err(reason) = &keep {
@@ -618,6 +615,7 @@ impl FillError {
             Self::Unasked(_)
             | Self::TooManyWaiters
             | Self::Overloaded
+            | Self::MemoryShort
             | Self::Hole
             | Self::Changed
             | Self::FellBehind

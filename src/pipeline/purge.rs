@@ -18,7 +18,7 @@ use crate::rules::Question;
 use crate::semantics::host::Host;
 use crate::semantics::path;
 use crate::site::HostPattern;
-use crate::telemetry::{CacheResult, PurgeMode};
+use crate::telemetry::{AnswerTier, CacheResult, PurgeMode};
 use crate::variant;
 
 use super::answer::Told;
@@ -219,8 +219,9 @@ impl Pipeline {
         Ok(Told {
             response,
             result: CacheResult::Bypass,
-            tier: "",
+            tier: AnswerTier::None,
             detail: "purge",
+            stored: false,
         })
     }
 

@@ -4,37 +4,46 @@
 //! come back. Whether a found object may still be used is decided on every hit, by [`Clocks::check`] for
 //! purges and by `policy` for time.
 
+mod blocks;
 mod clocks;
 mod codec;
 mod config;
 mod counters;
+mod device;
 mod disk;
+mod doorkeeper;
 mod entry;
 mod error;
 mod flights;
 mod folder;
 mod hash;
+mod inspect;
 mod memory;
+mod object;
+mod packed;
+mod places;
 mod report;
 mod slot;
 mod tiers;
 mod turns;
 
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
 
 pub use self::clocks::{
-    ANY_TAG, Clocks, Invalidation, Note, Noted, Purge, PurgeItem, Purged, SiteClock, Slot, Subject,
-    TrafficSlot,
+    ANY_TAG, ClockHit, ClockTarget, Clocks, Invalidation, Note, Noted, Purge, PurgeItem, Purged,
+    SiteClock, Slot, Subject, TrafficSlot,
 };
 pub use self::config::{Config, DiskConfig, EvictionPolicy, MemoryConfig};
-pub use self::entry::{
-    Body, CHUNK_BYTES, Dressed, Entry, EntryKey, Kept, Object, Part, Placement, Tier, VaryIndex,
-};
+pub use self::entry::{CHUNK_BYTES, Entry, EntryKey, Kept, Part, Placement, Tier, VaryIndex};
 pub use self::error::StoreError;
 pub use self::folder::DiskTrouble;
+pub use self::inspect::{Inspected, Present};
+pub use self::object::{Body, Draft, Dressed, Headers, Object};
 pub use self::report::{
     ClockStats, CloseOutcome, DiskStats, MemoryStats, Stats, TierReport, TierState,
 };

@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 use super::clocks::Clocks;
 use super::config::Config;
 use super::counters::{add, read};
-use super::disk::{DiskTier, Patience};
+use super::disk::{DiskTier, Found, Look, Patience};
+use super::doorkeeper::Doorkeeper;
 use super::entry::{Entry, EntryKey, Kept, Part, Placement, Tier};
 use super::error::StoreError;
 use super::flights::Flights;
@@ -22,8 +23,8 @@ use super::memory::MemoryTier;
 use super::report::{
     ClockStats, CloseOutcome, DiskStats, MemoryStats, Stats, TierReport, TierState,
 };
-use super::slot::{DiskPlan, DiskSlot};
-use super::turns::Turns;
+use super::slot::{DiskPlan, DiskSlot, Wrap};
+use super::turns::{Ticket, Turns};
 
 const LOCK_FILE: &str = "store.lock";
 
@@ -35,6 +36,7 @@ const LOCK_FILE: &str = "store.lock";
 pub struct Store {
     key: HashKey,
     memory: MemoryTier,
+    doorkeeper: Doorkeeper,
     disk: Option<Arc<DiskSlot>>,
     turns: Turns,
     flights: Flights,
@@ -45,10 +47,11 @@ pub struct Store {
 }
 
 /// What tests change.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Tuning {
     pub(super) patience: Patience,
     pub(super) geometry: Option<Geometry>,
+    pub(super) device: Option<Wrap>,
 }
 
 impl Store {
@@ -84,6 +87,7 @@ impl Store {
                     hash_key: key.public_id(),
                     clocks: clocks.identity().to_owned(),
                     geometry: tuning.geometry,
+                    device: tuning.device,
                     patience: tuning.patience,
                     runtime: runtime.clone(),
                 };
@@ -98,6 +102,7 @@ impl Store {
         Ok(Arc::new(Self {
             key,
             memory: MemoryTier::new(&config.memory),
+            doorkeeper: Doorkeeper::new(),
             disk,
             turns: Turns::new(),
             flights: Flights::default(),
@@ -142,12 +147,17 @@ impl Store {
         }
         let slot = self.disk.as_ref()?;
         let tier = slot.tier()?;
-        let found = if tier.may_contain(key) {
-            self.flights
-                .share(*key, || self.fetch(&tier, *key, placement))
-                .await
-        } else {
-            None
+        // Most of what is asked for often is in the system's memory: then nobody waits for anybody.
+        let ticket = self.turns.enter(*key);
+        let found = match tier.look(key) {
+            Look::Found(found) => self.take(&tier, &ticket, *key, placement, found),
+            Look::Nothing => None,
+            Look::OnDisk => {
+                drop(ticket);
+                self.flights
+                    .share(*key, || self.fetch(&tier, *key, placement))
+                    .await
+            }
         };
         match &found {
             Some(_) => add(&slot.counters().hits, 1),
@@ -158,16 +168,27 @@ impl Store {
 
     async fn fetch(&self, tier: &DiskTier, key: EntryKey, placement: Placement) -> Option<Entry> {
         let ticket = self.turns.enter(key);
-        let Some(found) = tier.load(&key).await else {
+        match tier.load(&key).await {
+            Some(found) => self.take(tier, &ticket, key, placement, found),
             // Inserted while we looked, perhaps.
-            return self.memory.peek(&key);
-        };
+            None => self.memory.peek(&key),
+        }
+    }
+
+    fn take(
+        &self,
+        tier: &DiskTier,
+        ticket: &Ticket<'_>,
+        key: EntryKey,
+        placement: Placement,
+        found: Found,
+    ) -> Option<Entry> {
         let Ok(entry) = found.record.clone().decode() else {
             tier.note_corrupt(&key);
             return None;
         };
         let taken = ticket.if_latest(|| {
-            if placement == Placement::MemoryAndDisk {
+            if placement == Placement::MemoryAndDisk && self.has_a_place_for(&key) {
                 self.memory.insert(key, entry.clone());
             }
             if found.old {
@@ -179,6 +200,12 @@ impl Store {
             // Replaced while we read: the new one, if it is in memory.
             None => self.memory.peek(&key).or(Some(entry)),
         }
+    }
+
+    /// Whether what was read from disk should be in memory, too.
+    fn has_a_place_for(&self, key: &EntryKey) -> bool {
+        let (used, capacity) = (self.memory.used_bytes(), self.memory.capacity_bytes());
+        used < capacity / 8 * 7 || self.doorkeeper.knows(key, self.memory.entries())
     }
 
     /// Whether an entry is there, without reading it. From the disk tier the answer may be wrong,
@@ -231,6 +258,12 @@ impl Store {
         }
     }
 
+    /// Makes the memory tier hold this many thousandths of its configured size, until it is told otherwise. Evicts
+    /// at once, and blocks meanwhile: not for a runtime's own threads.
+    pub fn scale_memory(&self, thousandths: u16) {
+        self.memory.scale(thousandths);
+    }
+
     /// Drops an entry, to save its space. Not a purge: it may come back after a restart, or from a write
     /// that is under way.
     pub fn remove(&self, key: &EntryKey) {
@@ -278,12 +311,16 @@ impl Store {
                 capacity_bytes: self.memory.capacity_bytes(),
                 hits: self.memory.hits(),
                 misses: self.memory.misses(),
+                evictions: self.memory.evictions(),
+                refused_size: self.memory.refused_size(),
             },
             disk: self.disk.as_ref().map(|slot| {
                 let (tier, counters) = (slot.tier(), slot.counters());
                 DiskStats {
                     in_use: tier.is_some(),
                     capacity_bytes: slot.size_bytes(),
+                    entries: tier.as_ref().map_or(0, |tier| tier.entries()),
+                    index_bytes: tier.as_ref().map_or(0, |tier| tier.index_bytes()),
                     waiting_bytes: tier.map_or(0, |tier| tier.waiting_bytes()),
                     hits: read(&counters.hits),
                     misses: read(&counters.misses),
@@ -328,6 +365,15 @@ impl Store {
         } else {
             CloseOutcome::DeadlinePassed
         }
+    }
+
+    /// As [`Store::memory`], but not counted.
+    pub(super) fn look_in_memory(&self, key: &EntryKey) -> Option<Entry> {
+        self.memory.peek(key)
+    }
+
+    pub(super) fn is_in_memory(&self, key: &EntryKey) -> bool {
+        self.memory.contains(key)
     }
 
     pub(super) fn disk_tier(&self) -> Option<Arc<DiskTier>> {

@@ -9,6 +9,7 @@
 //! What traffic shows to be out of date has slots and a file of its own, bounded and without an fsync:
 //! strangers cause it, and must neither crowd out the purges of operators nor wear out the disk.
 
+mod hits;
 mod journal;
 mod log;
 mod notes;
@@ -20,6 +21,7 @@ mod witness;
 #[cfg(test)]
 mod tests;
 
+pub use self::hits::{ClockHit, ClockTarget};
 pub use self::notes::{Note, Noted};
 pub use self::slot::{ANY_TAG, Invalidation, Purge, PurgeItem, Purged, Slot, Subject, TrafficSlot};
 pub use self::table::{Clocks, SiteClock};

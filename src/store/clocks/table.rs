@@ -45,6 +45,10 @@ impl Clocks {
         })
     }
 
+    pub(super) fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
     /// The number of the last purge or invalidation that holds. What is fetched from now on carries it.
     #[must_use]
     pub fn sequence(&self) -> u64 {
@@ -148,9 +152,9 @@ impl Clocks {
         }
         let subject = Subject {
             url: object.url,
-            host: policy::host_of(&object.key),
-            path: &object.path,
-            tags: &object.tags,
+            host: policy::host_of(object.key()),
+            path: object.path(),
+            tags: &object.tags(),
         };
         let purged = self.check_marks(site, &subject, object.body_seq, object.checked_seq);
         if purged == Purged::No {
@@ -178,11 +182,6 @@ impl Clocks {
             purged = purged.max(marks.verdict(body_seq, checked_seq));
         });
         purged
-    }
-
-    #[cfg(test)]
-    pub(super) fn tables(&self) -> &Tables {
-        &self.tables
     }
 
     /// Lets the database go. Later purges fail.
@@ -254,6 +253,11 @@ impl SiteClock {
     #[must_use]
     pub fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::Acquire)
+    }
+
+    /// The last purges of any of its tags.
+    pub(super) fn any_tag(&self) -> Marks {
+        self.any_tag.marks()
     }
 
     fn turn(&self) {

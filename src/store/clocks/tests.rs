@@ -14,8 +14,8 @@ use super::notes::Note;
 use super::slot::{ANY_TAG, Invalidation, Purge, PurgeItem, Purged, Slot, Subject, TrafficSlot};
 use super::table::{Clocks, SiteClock};
 use crate::clock::{Clock, ManualClock};
-use crate::store::testing::plain_object;
-use crate::store::{Body, Object};
+use crate::store::testing::plain_draft;
+use crate::store::{Body, Draft, Object};
 
 const MANY: usize = 1_000_000;
 
@@ -75,13 +75,14 @@ fn check_at(
 
 /// An object of site `demo` with URL 11, path `/a/x.css` and tags 1 and 2.
 fn object(body_seq: u64, checked_seq: u64) -> Object {
-    Object {
+    Draft {
         path: "/a/x.css".into(),
         tags: vec![1, 2],
         body_seq,
         checked_seq,
-        ..plain_object("key", Body::Inline(Bytes::new()))
+        ..plain_draft("key", Body::Inline(Bytes::new()))
     }
+    .seal()
 }
 
 /// What becomes of an object that was there before the purge.
@@ -874,10 +875,11 @@ async fn a_prefix_of_a_host_is_of_that_host_on_every_port() {
     let clocks = open(state.path());
     let site = clocks.site("demo");
     let check = |key: &str| {
-        let object = Object {
+        let object = Draft {
             key: key.into(),
-            ..object(0, 0)
-        };
+            ..object(0, 0).draft()
+        }
+        .seal();
         clocks.check(&site, &object)
     };
     assert_eq!(check("demo h=a.example p=/a/x.css"), Purged::Hard);
@@ -889,9 +891,10 @@ async fn a_prefix_of_a_host_is_of_that_host_on_every_port() {
 #[tokio::test]
 async fn an_object_with_more_tags_than_were_kept_goes_with_any_tag_of_its_site() {
     let state = tempfile::tempdir().unwrap();
-    let crowded = |at| Object {
-        tags: vec![1, ANY_TAG],
-        ..object(at, at)
+    let crowded = |at| {
+        let mut draft = object(at, at).draft();
+        draft.tags = vec![1, ANY_TAG];
+        draft.seal()
     };
     {
         let clocks = open(state.path());
@@ -1252,14 +1255,15 @@ impl Probe {
     }
 
     fn object(&self) -> Object {
-        Object {
+        Draft {
             url: self.url,
             path: self.path.as_str().into(),
             tags: self.tags.clone(),
             body_seq: self.body_seq,
             checked_seq: self.checked_seq,
-            ..plain_object(&self.key(), Body::Inline(Bytes::new()))
+            ..plain_draft(&self.key(), Body::Inline(Bytes::new()))
         }
+        .seal()
     }
 
     fn key(&self) -> String {
