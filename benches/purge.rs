@@ -24,7 +24,7 @@ use brim::clock::SystemClock;
 use brim::node::Node;
 use brim::policy::Freshness;
 use brim::store::{
-    Body, Config, Dressed, MemoryConfig, Object, Purge, PurgeItem, Purged, Slot, Store,
+    Body, Config, Draft, MemoryConfig, Object, Purge, PurgeItem, Purged, Slot, Store,
 };
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -183,7 +183,7 @@ fn open(runtime: &Runtime, state: &Path) -> Arc<Store> {
 }
 
 fn object(sequence: u64) -> Object {
-    Object {
+    Draft {
         key: "demo p=/a.css".into(),
         site: "demo".into(),
         url: 1,
@@ -206,9 +206,8 @@ fn object(sequence: u64) -> Object {
         checked_seq: sequence,
         detail: "".into(),
         fetch_started: Duration::ZERO,
-        cleared_epoch: AtomicU64::new(0),
-        dressed: Dressed::default(),
     }
+    .seal()
 }
 
 fn resident_bytes() -> u64 {
