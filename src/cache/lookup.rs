@@ -129,22 +129,28 @@ impl Cache {
             None => Box::pin(self.locate(ask)).await,
         };
         match self.judge(ask, located) {
-            Lookup::Hit(stored)
-                if !self.body_is_at_hand(&stored.object)
-                    && !self.can_mend(ask, &stored.object)
-                    && !Box::pin(self.has_body(&stored.object)).await =>
-            {
-                Lookup::Forward(Forwarding {
-                    why: Because::BodyGone.why(),
-                    because: Because::BodyGone,
-                    candidate: None,
-                    id: stored.id,
-                    fields: stored.fields,
-                    soft_purged: false,
-                })
+            Lookup::Hit(stored) if self.lacks_body(ask, &stored.object).await => {
+                Lookup::Forward(body_gone(stored.id, stored.fields))
             }
-            found => found,
+            // Nor may it stand in while it is validated, or be told to be still right by a 304.
+            Lookup::HitAndRefresh(stored, _) if self.lacks_body(ask, &stored.object).await => {
+                Lookup::Forward(body_gone(stored.id, stored.fields))
+            }
+            Lookup::Forward(forwarding) => match &forwarding.candidate {
+                Some(stored) if self.lacks_body(ask, &stored.object).await => {
+                    Lookup::Forward(body_gone(forwarding.id, forwarding.fields))
+                }
+                Some(_) | None => Lookup::Forward(forwarding),
+            },
+            found @ (Lookup::Hit(_) | Lookup::HitAndRefresh(..)) => found,
         }
+    }
+
+    /// Whether the tiers have lost the beginning of a body that cannot be pulled by itself.
+    async fn lacks_body(&self, ask: &Ask, object: &Object) -> bool {
+        !self.body_is_at_hand(object)
+            && !self.can_mend(ask, object)
+            && !Box::pin(self.has_body(object)).await
     }
 
     /// A fresh object for `ask` that is in memory with the beginning of its body.
@@ -344,6 +350,18 @@ impl Cache {
     /// As `secondary_key`, of what the origin was really sent.
     pub(super) fn sent_secondary(ask: &Ask, fields: &[HeaderName], sent: &HeaderMap) -> String {
         policy::secondary_key(fields, sent, &ask.zone.policy.vary).to_string()
+    }
+}
+
+/// Goes forward for what is left of an object is of no use.
+fn body_gone(id: u128, fields: Vec<HeaderName>) -> Forwarding {
+    Forwarding {
+        why: Because::BodyGone.why(),
+        because: Because::BodyGone,
+        candidate: None,
+        id,
+        fields,
+        soft_purged: false,
     }
 }
 

@@ -329,6 +329,12 @@ pub(super) const NODE: &[Keys] = &[
         about: "Limits of the whole node.",
         keys: &[
             key(
+                "memory",
+                size(0, 64 * TIB),
+                "\"0\"",
+                "The whole process, at least `\"64MiB\"`; `\"0\"` = three quarters of what the machine or its cgroup has. At 90 % the memory tier shrinks and idle connections are closed; at 95 % what is not stored is a 503.",
+            ),
+            key(
                 "request_line",
                 size(256, MIB),
                 "\"8KiB\"",
@@ -365,7 +371,7 @@ pub(super) const NODE: &[Keys] = &[
                 "Fills at one time, all sites together.",
             ),
         ],
-        later: &["memory", "shed"],
+        later: &["shed"],
     },
     Keys {
         path: "compression",
@@ -497,7 +503,9 @@ pub(super) const NODE: &[Keys] = &[
             ),
             key(
                 "allow",
-                words(&["*", "purge", "explain", "status", "reload", "drain"]),
+                words(&[
+                    "*", "purge", "warm", "explain", "objects", "status", "reload", "drain",
+                ]),
                 "[\"*\"]",
                 "What it opens; `\"*\"` = everything.",
             ),

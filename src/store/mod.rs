@@ -17,6 +17,7 @@ mod error;
 mod flights;
 mod folder;
 mod hash;
+mod inspect;
 mod memory;
 mod object;
 mod packed;
@@ -34,12 +35,14 @@ mod testing;
 mod tests;
 
 pub use self::clocks::{
-    Clocks, Invalidation, Purge, PurgeItem, Purged, SiteClock, Slot, TrafficSlot,
+    ClockHit, ClockTarget, Clocks, Invalidation, Purge, PurgeItem, Purged, SiteClock, Slot,
+    TrafficSlot,
 };
 pub use self::config::{Config, DiskConfig, EvictionPolicy, MemoryConfig};
 pub use self::entry::{CHUNK_BYTES, Entry, EntryKey, Kept, Part, Placement, Tier, VaryIndex};
 pub use self::error::StoreError;
 pub use self::folder::DiskTrouble;
+pub use self::inspect::{Inspected, Present};
 pub use self::object::{Body, Draft, Dressed, Headers, Object};
 pub use self::report::{
     ClockStats, CloseOutcome, DiskStats, MemoryStats, Stats, TierReport, TierState,

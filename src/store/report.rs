@@ -45,6 +45,10 @@ pub struct MemoryStats {
     pub hits: u64,
     /// Entries not found.
     pub misses: u64,
+    /// Entries that made room for others.
+    pub evictions: u64,
+    /// Entries refused because they were too large.
+    pub refused_size: u64,
 }
 
 /// Numbers of the disk tier.

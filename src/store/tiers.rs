@@ -258,6 +258,12 @@ impl Store {
         }
     }
 
+    /// Makes the memory tier hold this many thousandths of its configured size, until it is told otherwise. Evicts
+    /// at once, and blocks meanwhile: not for a runtime's own threads.
+    pub fn scale_memory(&self, thousandths: u16) {
+        self.memory.scale(thousandths);
+    }
+
     /// Drops an entry, to save its space. Not a purge: it may come back after a restart, or from a write
     /// that is under way.
     pub fn remove(&self, key: &EntryKey) {
@@ -305,6 +311,8 @@ impl Store {
                 capacity_bytes: self.memory.capacity_bytes(),
                 hits: self.memory.hits(),
                 misses: self.memory.misses(),
+                evictions: self.memory.evictions(),
+                refused_size: self.memory.refused_size(),
             },
             disk: self.disk.as_ref().map(|slot| {
                 let (tier, counters) = (slot.tier(), slot.counters());
@@ -357,6 +365,15 @@ impl Store {
         } else {
             CloseOutcome::DeadlinePassed
         }
+    }
+
+    /// As [`Store::memory`], but not counted.
+    pub(super) fn look_in_memory(&self, key: &EntryKey) -> Option<Entry> {
+        self.memory.peek(key)
+    }
+
+    pub(super) fn is_in_memory(&self, key: &EntryKey) -> bool {
+        self.memory.contains(key)
     }
 
     pub(super) fn disk_tier(&self) -> Option<Arc<DiskTier>> {
