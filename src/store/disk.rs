@@ -324,7 +324,7 @@ impl DiskTier {
             .read_now(place.block, offset, &mut bytes)
         {
             Ok(true) => self
-                .open_record(key, place, bytes.into())
+                .open_record(key, place, &bytes.into())
                 .map_or(Look::Nothing, Look::Found),
             Ok(false) => Look::OnDisk,
             Err(error) => {
@@ -343,7 +343,7 @@ impl DiskTier {
         }
         let place = self.place(key)?;
         match timeout(self.shared.patience.load, self.read(place)).await {
-            Ok(Ok(bytes)) => self.open_record(key, place, bytes),
+            Ok(Ok(bytes)) => self.open_record(key, place, &bytes),
             Ok(Err(error)) => {
                 self.note_read_error(key, place, &error);
                 None
@@ -369,11 +369,11 @@ impl DiskTier {
         read.await.map_err(io::Error::other)?
     }
 
-    fn open_record(&self, key: &EntryKey, place: Place, bytes: Bytes) -> Option<Found> {
+    fn open_record(&self, key: &EntryKey, place: Place, bytes: &Bytes) -> Option<Found> {
         if self.read_errors.load(Ordering::Relaxed) != 0 {
             self.read_errors.store(0, Ordering::Relaxed);
         }
-        match blocks::read_record(key, place, &bytes) {
+        match blocks::read_record(key, place, bytes) {
             Ok(record) => Some(Found {
                 record,
                 old: self.shared.ring.is_old(place.block),
