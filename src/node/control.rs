@@ -436,6 +436,8 @@ fn expose_tiers(store: &Store, exposition: &mut Exposition) {
     let labels = [("tier", "disk")];
     exposition.add(names::STORE_UP, &labels, u64::from(disk.in_use));
     exposition.add(names::STORE_CAPACITY_BYTES, &labels, disk.capacity_bytes);
+    exposition.add(names::STORE_ENTRIES, &labels, disk.entries);
+    exposition.add(names::STORE_INDEX_BYTES, &labels, disk.index_bytes);
     exposition.add(names::STORE_WAITING_BYTES, &labels, disk.waiting_bytes);
     exposition.add(names::STORE_HITS, &labels, disk.hits);
     exposition.add(names::STORE_MISSES, &labels, disk.misses);

@@ -74,6 +74,7 @@ list! {
     STORE_BYTES Gauge "brim_store_bytes" "Bytes used by tier"
     STORE_CAPACITY_BYTES Gauge "brim_store_capacity_bytes" "Bytes that the tier may use by tier"
     STORE_WAITING_BYTES Gauge "brim_store_waiting_bytes" "Bytes handed to the tier and not written yet by tier"
+    STORE_INDEX_BYTES Gauge "brim_store_index_bytes" "Bytes of memory that the index takes by tier"
     STORE_HITS Counter "brim_store_hits" "Look-ups that found their entry by tier"
     STORE_MISSES Counter "brim_store_misses" "Look-ups that found nothing by tier"
     STORE_INSERTS Counter "brim_store_inserts" "Entries written by tier"

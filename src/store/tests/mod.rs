@@ -11,17 +11,17 @@ use bytes::Bytes;
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 
-use super::clocks::{Purge, PurgeItem, Purged, Slot};
-use super::codec::Record;
-use super::config::{Config, DiskConfig, MemoryConfig};
-use super::disk::Patience;
-use super::entry::{CHUNK_BYTES, Entry, EntryKey, Kept, Placement, Tier};
-use super::error::StoreError;
-use super::folder::{DiskTrouble, Geometry, block_file};
-use super::object::{Body, Draft, Object};
-use super::report::{CloseOutcome, TierState};
-use super::testing::plain_draft;
-use super::tiers::{Store, Tuning};
+use crate::store::clocks::{Purge, PurgeItem, Purged, Slot};
+use crate::store::codec::Record;
+use crate::store::config::{Config, DiskConfig, MemoryConfig};
+use crate::store::disk::Patience;
+use crate::store::entry::{CHUNK_BYTES, Entry, EntryKey, Kept, Placement, Tier};
+use crate::store::error::StoreError;
+use crate::store::folder::{DiskTrouble, Geometry, block_file};
+use crate::store::object::{Body, Draft, Object};
+use crate::store::report::{CloseOutcome, TierState};
+use crate::store::testing::plain_draft;
+use crate::store::tiers::{Store, Tuning};
 
 mod defects;
 mod faults;
@@ -55,6 +55,9 @@ impl Place {
                 }),
                 patience: Patience {
                     insert: Duration::from_secs(20),
+                    // A busy machine is slow.
+                    load: DEADLINE,
+                    stall: DEADLINE,
                     open: DEADLINE,
                     retry: Duration::from_millis(5),
                     ..Patience::default()
@@ -427,7 +430,8 @@ async fn nothing_is_dropped_without_a_count() {
     assert_eq!(stats.waiting_bytes, 0);
     assert_eq!(kept.len() as u64 + stats.refused_full, 160);
     for n in kept {
-        let (found, _) = store.load(&key(n)).await.unwrap();
+        let found = store.load(&key(n)).await;
+        let (found, _) = found.unwrap_or_else(|| panic!("{:?}", store.stats().disk));
         assert_eq!(body(&found), body_of(n, 400_000));
     }
     close(&store).await;
