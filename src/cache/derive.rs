@@ -50,7 +50,7 @@ pub enum Form {
 
 impl Form {
     /// Canonical text: equal forms of one version are one variant.
-    fn key(&self) -> String {
+    pub(super) fn key(&self) -> String {
         match self {
             Self::Coded(coding, level) => format!("coding={};level={level}", coding.token()),
             Self::Picture(recipe) => format!("picture;{}", recipe.key()),
@@ -73,7 +73,7 @@ impl Cache {
     #[must_use]
     pub fn made(&self, source: &Served, form: &Form) -> Option<Served> {
         let key = form.key();
-        let id = self.form_id(source, &key);
+        let id = self.form_id(&source.object, &key);
         let stored = self.just_made(id, &source.object, &key)?;
         let story = Story {
             tier: Some(stored.tier),
@@ -82,9 +82,10 @@ impl Cache {
         Some(Served::made(stored.object, story, id))
     }
 
-    fn form_id(&self, source: &Served, key: &str) -> u128 {
-        let version = source.object.version.to_le_bytes();
-        self.store.hash(&[&version, key.as_bytes()])
+    /// Where the form `key` of `source` is kept.
+    pub(super) fn form_id(&self, source: &Object, key: &str) -> u128 {
+        self.store
+            .hash(&[&source.version.to_le_bytes(), key.as_bytes()])
     }
 
     /// Gives `form` of `source`: stored, being made, or made now. `patience` bounds the wait for its head.
@@ -96,7 +97,7 @@ impl Cache {
         patience: Option<Duration>,
     ) -> Derived {
         let key = form.key();
-        let id = self.form_id(&source, &key);
+        let id = self.form_id(&source.object, &key);
         if let Some((mut object, tier)) = self.derived(id, &source, &key).await {
             if !is_current(&object, &source.object) {
                 object = Arc::new(renewed(&object, &source.object));
@@ -232,7 +233,7 @@ enum Aboard {
     Landed(Stored),
 }
 
-fn variant_key(source: &Object, form: &str) -> String {
+pub(super) fn variant_key(source: &Object, form: &str) -> String {
     format!("{}\u{1f}{:032x}\u{1f}{form}", source.key(), source.version)
 }
 

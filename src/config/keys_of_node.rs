@@ -503,7 +503,9 @@ pub(super) const NODE: &[Keys] = &[
             ),
             key(
                 "allow",
-                words(&["*", "purge", "explain", "status", "reload", "drain"]),
+                words(&[
+                    "*", "purge", "warm", "explain", "objects", "status", "reload", "drain",
+                ]),
                 "[\"*\"]",
                 "What it opens; `\"*\"` = everything.",
             ),

@@ -564,7 +564,10 @@ fn read_token<'a>(
         section.value("secret", &mut token.secret, |value| secret(value, base));
     }
     let mut allow = vec!["*"];
-    let words = ["*", "purge", "explain", "status", "reload", "drain"].map(|word| (word, word));
+    let words = [
+        "*", "purge", "warm", "explain", "objects", "status", "reload", "drain",
+    ]
+    .map(|word| (word, word));
     section.words("allow", &mut allow, &words);
     token.allow = allow.into_iter().map(str::to_owned).collect();
     let sites = section.items("sites", |text| Ok(text.to_owned()));

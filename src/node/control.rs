@@ -3,17 +3,21 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
+use http::header::HOST;
+use http::uri::PathAndQuery;
 use serde_json::Value;
 
 use crate::admin::{
-    Control, ControlError, ExplainRequest, Explanation, ListenerStatus, Pending, PurgeItem,
-    PurgeReceipt, PurgeRequest, SiteStatus, Status, TierStatus,
+    Control, ControlError, ExplainRequest, Explanation, ListenerStatus, ObjectsReport,
+    ObjectsRequest, Pending, PullRequest, Pulled, PurgeItem, PurgeReceipt, PurgeRequest, Sink,
+    SiteStatus, Status, TierStatus, Warming,
 };
 use crate::cache::{Cache, Pressure, Target};
 use crate::pipeline::Client;
 use crate::server::Server;
 use crate::store::{Purge, Store, TierState};
-use crate::telemetry::{Exposition, Metrics, PurgeMode, names};
+use crate::telemetry::{Exposition, Metrics, PurgeMode, WarmOutcome, names};
 use crate::variant::ImagePool;
 
 use super::serving::Shared;
@@ -95,6 +99,44 @@ impl NodeControl {
         })
     }
 
+    async fn pull_now(&self, request: PullRequest, sink: Option<Sink<'_>>) -> Pulled {
+        let client = Client {
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            secure: request.url.secure.unwrap_or(true),
+            body_timeout: Duration::ZERO,
+        };
+        let failed = Pulled {
+            outcome: WarmOutcome::Failed,
+            reason: "bad-url",
+            status: None,
+            body_bytes: 0,
+            is_shed: false,
+        };
+        let target = match &request.url.query {
+            Some(query) => format!("{}?{query}", request.url.path),
+            None => request.url.path,
+        };
+        let mut head = http::Request::new(());
+        *head.headers_mut() = request.headers;
+        let (Ok(uri), Ok(host)) = (
+            target.parse::<PathAndQuery>(),
+            HeaderValue::try_from(request.host),
+        ) else {
+            return failed;
+        };
+        *head.uri_mut() = uri.into();
+        head.headers_mut().insert(HOST, host);
+        let pipeline = &self.shared.pipeline;
+        let warmed = pipeline.warm(client, head, &request.site, sink).await;
+        Pulled {
+            outcome: warmed.outcome,
+            reason: warmed.reason,
+            status: warmed.status.map(|status| status.as_u16()),
+            body_bytes: warmed.body_bytes,
+            is_shed: warmed.is_shed,
+        }
+    }
+
     async fn explain_now(&self, request: ExplainRequest) -> Explanation {
         let client = Client {
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -167,6 +209,31 @@ impl Control for NodeControl {
 
     fn explain(&self, request: ExplainRequest) -> Pending<'_, Result<Explanation, ControlError>> {
         Box::pin(async move { Ok(self.explain_now(request).await) })
+    }
+
+    fn objects(&self, request: ObjectsRequest) -> Pending<'_, Result<ObjectsReport, ControlError>> {
+        let client = Client {
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            secure: true,
+            body_timeout: Duration::ZERO,
+        };
+        Box::pin(super::objects::report(
+            &self.shared.pipeline,
+            client,
+            request,
+        ))
+    }
+
+    fn pull<'a>(&'a self, request: PullRequest, sink: Option<Sink<'a>>) -> Pending<'a, Pulled> {
+        Box::pin(self.pull_now(request, sink))
+    }
+
+    fn has_room(&self) -> bool {
+        self.shared.pipeline.has_room()
+    }
+
+    fn background_pulls_max(&self, site: &str) -> usize {
+        self.shared.pipeline.background_pulls_max(site)
     }
 
     fn status(&self) -> Status {
@@ -268,6 +335,17 @@ pub(super) fn add_sources(
     });
 }
 
+/// Jobs of warming that are not over.
+pub(super) fn add_warming(metrics: &Metrics, warming: &Arc<Warming>) {
+    let warming = Arc::clone(warming);
+    metrics.register_source("warm", move |exposition| {
+        let (waiting, running) = warming.unfinished();
+        for (state, count) in [("waiting", waiting), ("running", running)] {
+            exposition.add(names::WARM_JOBS, &[("state", state)], count as u64);
+        }
+    });
+}
+
 /// What the listeners have seen, and how the node is.
 pub(super) fn add_doors(metrics: &Metrics, server: &Arc<Server>, shared: &Arc<Shared>) {
     let (server, shared) = (Arc::downgrade(server), Arc::downgrade(shared));
@@ -330,6 +408,12 @@ fn expose_tiers(store: &Store, exposition: &mut Exposition) {
     exposition.add(names::STORE_ENTRIES, &memory, stats.memory.entries);
     exposition.add(names::STORE_HITS, &memory, stats.memory.hits);
     exposition.add(names::STORE_MISSES, &memory, stats.memory.misses);
+    exposition.add(names::STORE_EVICTIONS, &memory, stats.memory.evictions);
+    exposition.add(
+        names::STORE_REFUSALS,
+        &[("tier", "mem"), ("reason", "size")],
+        stats.memory.refused_size,
+    );
     exposition.add(names::PURGE_SEQUENCE, &[], stats.clocks.sequence);
     exposition.add(names::PURGE_CLOCKS, &[], stats.clocks.slots);
     exposition.add(names::PURGE_FLOOR, &[], stats.clocks.floor);

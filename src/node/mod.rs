@@ -5,6 +5,7 @@ mod build;
 mod control;
 mod door;
 mod error;
+mod objects;
 mod memory;
 mod run;
 mod serving;

@@ -135,6 +135,7 @@ impl Node {
         let config = shared.config();
         let control = Arc::new(NodeControl::new(Arc::clone(&shared)));
         let admin = runtime.block_on(admin::Door::open(&config.admin, &config.state, control))?;
+        super::control::add_warming(&shared.metrics, admin.warming());
         Ok(Self {
             shared,
             runtime: Some(runtime),
@@ -215,6 +216,10 @@ impl Node {
         let Some(runtime) = self.runtime.take() else {
             return NOTHING_TO_DRAIN;
         };
+        // Nobody waits for it, and it would take from those who are still answered.
+        if let Some(admin) = &self.admin {
+            admin.warming().stop();
+        }
         let outcome = match self.server.take() {
             Some(server) => runtime.block_on(server.drain(deadline)),
             None => NOTHING_TO_DRAIN,

@@ -3,7 +3,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use foyer::{Cache, CacheBuilder, EvictionConfig, LruConfig, S3FifoConfig, SieveConfig};
+use foyer::{
+    Cache, CacheBuilder, Event, EventListener, EvictionConfig, LruConfig, S3FifoConfig, SieveConfig,
+};
 
 use super::config::{EvictionPolicy, MemoryConfig};
 use super::counters::SpreadCounter;
@@ -32,6 +34,24 @@ pub(super) struct MemoryTier {
     weight_max: AtomicUsize,
     hits: SpreadCounter,
     misses: SpreadCounter,
+    evictions: Arc<Evictions>,
+    refused_size: SpreadCounter,
+}
+
+/// Counts the entries that made room for others.
+#[derive(Debug, Default)]
+struct Evictions(SpreadCounter);
+
+impl EventListener for Evictions {
+    type Key = Key;
+    type Value = Held;
+
+    fn on_leave(&self, reason: Event, _: &Key, _: &Held) {
+        match reason {
+            Event::Evict => self.0.increment(),
+            Event::Replace | Event::Remove | Event::Clear => {}
+        }
+    }
 }
 
 impl MemoryTier {
@@ -40,8 +60,11 @@ impl MemoryTier {
         let shards = usize::try_from(config.size_bytes / SHARD_BYTES_MIN)
             .unwrap_or(SHARDS_MAX)
             .clamp(1, SHARDS_MAX);
+        let evictions = Arc::<Evictions>::default();
+        let listener = Arc::<Evictions>::clone(&evictions);
         let cache = CacheBuilder::new(capacity)
             .with_shards(shards)
+            .with_event_listener(listener)
             .with_hash_builder(FoldBuilder)
             .with_eviction_config(eviction(config.policy))
             .with_weighter(|_, held: &Held| held.weight())
@@ -54,6 +77,8 @@ impl MemoryTier {
             weight_max: AtomicUsize::new(capacity / shards / 2),
             hits: SpreadCounter::default(),
             misses: SpreadCounter::default(),
+            evictions,
+            refused_size: SpreadCounter::default(),
         }
     }
 
@@ -83,6 +108,7 @@ impl MemoryTier {
         if admitted {
             self.cache.insert(Key::of(&key), Held::of(entry));
         } else {
+            self.refused_size.increment();
             self.cache.remove(&Key::of(&key));
         }
         admitted
@@ -111,6 +137,15 @@ impl MemoryTier {
 
     pub(super) fn misses(&self) -> u64 {
         self.misses.total()
+    }
+
+    pub(super) fn evictions(&self) -> u64 {
+        self.evictions.0.total()
+    }
+
+    /// Entries that were too large for a shard.
+    pub(super) fn refused_size(&self) -> u64 {
+        self.refused_size.total()
     }
 
     pub(super) fn used_bytes(&self) -> u64 {
@@ -235,6 +270,7 @@ mod tests {
             }
             assert!(tier.used_bytes() <= 1 << 20, "{policy:?}");
             assert!(tier.entries() > 80, "{policy:?} {}", tier.entries());
+            assert_eq!(tier.evictions(), 1000 - tier.entries(), "{policy:?}");
         }
     }
 
@@ -280,5 +316,6 @@ mod tests {
         assert!(!tier.insert(EntryKey::head(1), chunk(900_000)));
         assert!(tier.find(&EntryKey::head(1)).is_none());
         assert!(tier.find(&EntryKey::head(2)).is_some());
+        assert_eq!((tier.refused_size(), tier.evictions()), (1, 0));
     }
 }

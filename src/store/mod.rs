@@ -11,11 +11,13 @@ mod config;
 mod counters;
 mod device;
 mod disk;
+mod doorkeeper;
 mod entry;
 mod error;
 mod flights;
 mod folder;
 mod hash;
+mod inspect;
 mod memory;
 mod object;
 mod packed;
@@ -26,17 +28,21 @@ mod tiers;
 mod turns;
 
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
 
 pub use self::clocks::{
-    Clocks, Invalidation, Purge, PurgeItem, Purged, SiteClock, Slot, TrafficSlot,
+    ClockHit, ClockTarget, Clocks, Invalidation, Purge, PurgeItem, Purged, SiteClock, Slot,
+    TrafficSlot,
 };
 pub use self::config::{Config, DiskConfig, EvictionPolicy, MemoryConfig};
 pub use self::entry::{CHUNK_BYTES, Entry, EntryKey, Kept, Part, Placement, Tier, VaryIndex};
 pub use self::error::StoreError;
 pub use self::folder::DiskTrouble;
+pub use self::inspect::{Inspected, Present};
 pub use self::object::{Body, Draft, Dressed, Headers, Object};
 pub use self::report::{
     ClockStats, CloseOutcome, DiskStats, MemoryStats, Stats, TierReport, TierState,

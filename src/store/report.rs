@@ -45,6 +45,10 @@ pub struct MemoryStats {
     pub hits: u64,
     /// Entries not found.
     pub misses: u64,
+    /// Entries that made room for others.
+    pub evictions: u64,
+    /// Entries refused because they were too large.
+    pub refused_size: u64,
 }
 
 /// Numbers of the disk tier.
@@ -54,6 +58,10 @@ pub struct DiskStats {
     pub in_use: bool,
     /// Its configured size.
     pub capacity_bytes: u64,
+    /// Entries that can be found.
+    pub entries: u64,
+    /// What its index takes in memory, about.
+    pub index_bytes: u64,
     /// Handed over and not written yet.
     pub waiting_bytes: u64,
     /// Entries found.

@@ -13,6 +13,7 @@ use super::clocks::Clocks;
 use super::config::Config;
 use super::counters::{add, read};
 use super::disk::{DiskTier, Found, Look, Patience};
+use super::doorkeeper::Doorkeeper;
 use super::entry::{Entry, EntryKey, Kept, Part, Placement, Tier};
 use super::error::StoreError;
 use super::flights::Flights;
@@ -35,6 +36,7 @@ const LOCK_FILE: &str = "store.lock";
 pub struct Store {
     key: HashKey,
     memory: MemoryTier,
+    doorkeeper: Doorkeeper,
     disk: Option<Arc<DiskSlot>>,
     turns: Turns,
     flights: Flights,
@@ -100,6 +102,7 @@ impl Store {
         Ok(Arc::new(Self {
             key,
             memory: MemoryTier::new(&config.memory),
+            doorkeeper: Doorkeeper::new(),
             disk,
             turns: Turns::new(),
             flights: Flights::default(),
@@ -185,7 +188,7 @@ impl Store {
             return None;
         };
         let taken = ticket.if_latest(|| {
-            if placement == Placement::MemoryAndDisk {
+            if placement == Placement::MemoryAndDisk && self.has_a_place_for(&key) {
                 self.memory.insert(key, entry.clone());
             }
             if found.old {
@@ -197,6 +200,12 @@ impl Store {
             // Replaced while we read: the new one, if it is in memory.
             None => self.memory.peek(&key).or(Some(entry)),
         }
+    }
+
+    /// Whether what was read from disk should be in memory, too.
+    fn has_a_place_for(&self, key: &EntryKey) -> bool {
+        let (used, capacity) = (self.memory.used_bytes(), self.memory.capacity_bytes());
+        used < capacity / 8 * 7 || self.doorkeeper.knows(key, self.memory.entries())
     }
 
     /// Whether an entry is there, without reading it. From the disk tier the answer may be wrong,
@@ -302,12 +311,16 @@ impl Store {
                 capacity_bytes: self.memory.capacity_bytes(),
                 hits: self.memory.hits(),
                 misses: self.memory.misses(),
+                evictions: self.memory.evictions(),
+                refused_size: self.memory.refused_size(),
             },
             disk: self.disk.as_ref().map(|slot| {
                 let (tier, counters) = (slot.tier(), slot.counters());
                 DiskStats {
                     in_use: tier.is_some(),
                     capacity_bytes: slot.size_bytes(),
+                    entries: tier.as_ref().map_or(0, |tier| tier.entries()),
+                    index_bytes: tier.as_ref().map_or(0, |tier| tier.index_bytes()),
                     waiting_bytes: tier.map_or(0, |tier| tier.waiting_bytes()),
                     hits: read(&counters.hits),
                     misses: read(&counters.misses),
@@ -352,6 +365,15 @@ impl Store {
         } else {
             CloseOutcome::DeadlinePassed
         }
+    }
+
+    /// As [`Store::memory`], but not counted.
+    pub(super) fn look_in_memory(&self, key: &EntryKey) -> Option<Entry> {
+        self.memory.peek(key)
+    }
+
+    pub(super) fn is_in_memory(&self, key: &EntryKey) -> bool {
+        self.memory.contains(key)
     }
 
     pub(super) fn disk_tier(&self) -> Option<Arc<DiskTier>> {
