@@ -510,7 +510,19 @@ fn a_node_is_more_than_its_keys() {
     );
     check_edge("[[cache.disk]]\npath = \"x\"\nsize = \"128MiB\"", None);
     let disk = "[[cache.disk]]\npath = \"x\"\nsize = \"1GiB\"\n";
-    check_edge(&disk.repeat(2), Some("this version has one disk"));
+    check_edge(disk, None);
+    let other = |path: &str| format!("{disk}[[cache.disk]]\npath = \"{path}\"\nsize = \"1GiB\"\n");
+    check_edge(&other("y"), None);
+    check_edge(&other("xy"), None);
+    let same = Some("another [[cache.disk]] has this folder");
+    check_edge(&other("x"), same);
+    check_edge(&other("./y/../x/"), same);
+    check_edge(&other("x/y"), Some("lies in that of another"));
+    check_edge(&other("x/y/../z"), Some("lies in that of another"));
+    check_edge(&other("."), Some("lies in this one"));
+    check_edge(&format!("{disk}write_rate = \"10MiB\"\nmin_uses = 2\n"), None);
+    check_edge(&format!("{disk}min_uses = 0\n"), Some("1 to 100"));
+    check_edge(&format!("{disk}sites = []\n"), None);
     check_edge(
         "[cache.memory]\nsize = \"1MiB\"\nmax_object = \"2MiB\"",
         Some("max_object is larger"),

@@ -86,11 +86,6 @@ impl Cache {
         body_bytes <= self.memory_object_max
     }
 
-    /// Whether any tier takes a body of this length.
-    pub(super) fn keeps(&self, body_bytes: u64) -> bool {
-        self.fits_memory(body_bytes) || self.store.has_disk()
-    }
-
     /// Fills and encodings under way.
     #[must_use]
     pub fn flights_under_way(&self) -> usize {

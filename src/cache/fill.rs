@@ -33,7 +33,7 @@ impl Cache {
         forwarding: Forwarding,
     ) -> Result<Served, FillError> {
         if let Some(answer) = self.while_failing(ask, &forwarding) {
-            return self.with_first_block(answer?).await;
+            return self.with_first_block(ask, answer?).await;
         }
         let filled = if policy::forbids_storing(&ask.zone.policy, &ask.headers) {
             let storing = Storing::No(NotStored::NoStore);
@@ -46,9 +46,9 @@ impl Cache {
                 .await
         };
         match filled {
-            Ok(served) => self.with_first_block(served).await,
+            Ok(served) => self.with_first_block(ask, served).await,
             Err(error) => match self.stale_on_error(ask, &forwarding, &error) {
-                Some(stale) => self.with_first_block(stale).await.map_err(|_| error),
+                Some(stale) => self.with_first_block(ask, stale).await.map_err(|_| error),
                 None => Err(error),
             },
         }

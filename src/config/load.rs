@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::origin;
 use crate::policy;
 use crate::site::{CacheStatusDetail, Diagnostics, HeaderRules, HostPattern, Site, SiteRules};
+use crate::store::Quota;
 use crate::variant::{CompressionConfig, ImageConfig};
 
 use super::address;
@@ -162,6 +163,7 @@ fn ad_hoc_site(name: String, hosts: Vec<String>, source: origin::Source) -> Site
         max_request_body_bytes: 0,
         origin: origin::Config::new(source),
         cache: policy::Config::default(),
+        quota: Quota::default(),
         compression: CompressionConfig::default(),
         images: ImageConfig {
             enabled: true,

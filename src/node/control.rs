@@ -12,7 +12,7 @@ use crate::admin::{
 use crate::cache::{Cache, Target};
 use crate::pipeline::Client;
 use crate::server::Server;
-use crate::store::{Purge, Store, TierState};
+use crate::store::{DiskStats, Purge, SiteStats, Store, TierState};
 use crate::telemetry::{Exposition, Metrics, PurgeMode, names};
 use crate::variant::ImagePool;
 
@@ -180,9 +180,10 @@ impl Control for NodeControl {
                     name: tier.tier.as_str().to_owned(),
                     up: matches!(tier.state, TierState::Ready),
                     capacity_bytes: tier.capacity_bytes,
-                    detail: match &tier.state {
-                        TierState::Ready => String::new(),
-                        TierState::Down(trouble) => trouble.to_string(),
+                    detail: match (&tier.state, &tier.place) {
+                        (TierState::Ready, place) => place.as_deref().unwrap_or("").to_owned(),
+                        (TierState::Down(trouble), None) => trouble.to_string(),
+                        (TierState::Down(trouble), Some(place)) => format!("{place}: {trouble}"),
                     },
                 })
                 .collect(),
@@ -229,7 +230,10 @@ pub(super) fn add_sources(
     images: &Arc<ImagePool>,
 ) {
     let (store, cache, images) = (Arc::clone(store), Arc::clone(cache), Arc::clone(images));
-    metrics.register_source("tiers", move |exposition| expose_tiers(&store, exposition));
+    let per_site = metrics.is_per_site();
+    metrics.register_source("tiers", move |exposition| {
+        expose_tiers(&store, per_site, exposition);
+    });
     metrics.register_source("flights", move |exposition| {
         exposition.add(names::FLIGHTS, &[], cache.flights_under_way() as u64);
         exposition.add(names::FLIGHT_READERS, &[], cache.flight_readers() as u64);
@@ -291,7 +295,7 @@ pub(super) fn add_doors(metrics: &Metrics, server: &Arc<Server>, shared: &Arc<Sh
     });
 }
 
-fn expose_tiers(store: &Store, exposition: &mut Exposition) {
+fn expose_tiers(store: &Store, per_site: bool, exposition: &mut Exposition) {
     let stats = store.stats();
     let memory = [("tier", "mem")];
     exposition.add(names::STORE_UP, &memory, 1);
@@ -309,28 +313,78 @@ fn expose_tiers(store: &Store, exposition: &mut Exposition) {
     exposition.add(names::PURGE_FLOOR, &[], stats.clocks.floor);
     exposition.add(names::INVALIDATION_CLOCKS, &[], stats.clocks.traffic);
     exposition.add(names::INVALIDATION_OVERFLOWS, &[], stats.clocks.overflows);
-    let Some(disk) = stats.disk else { return };
-    let labels = [("tier", "disk")];
+    exposition.add(names::STORE_INDEX_BYTES, &[], stats.index_bytes);
+    exposition.add(names::STORE_INDEX_LIMIT_BYTES, &[], stats.index_bytes_max);
+    for site in &stats.sites {
+        expose_site(site, per_site, exposition);
+    }
+    for disk in &stats.disks {
+        expose_disk(disk, exposition);
+    }
+}
+
+/// What one site keeps for itself.
+fn expose_site(site: &SiteStats, per_site: bool, exposition: &mut Exposition) {
+    if !per_site {
+        return;
+    }
+    let memory = [("tier", "mem"), ("site", &*site.name)];
+    if let (Some(used), Some(capacity), Some(entries)) = (
+        site.memory_used_bytes,
+        site.memory_capacity_bytes,
+        site.memory_entries,
+    ) {
+        exposition.add(names::SITE_STORE_BYTES, &memory, used);
+        exposition.add(names::SITE_STORE_CAPACITY_BYTES, &memory, capacity);
+        exposition.add(names::SITE_STORE_ENTRIES, &memory, entries);
+    }
+    let disk = [("tier", "disk"), ("site", &*site.name)];
+    exposition.add(names::SITE_STORE_BYTES, &disk, site.disk_written_bytes);
+    if site.disk_quota_bytes > 0 {
+        exposition.add(
+            names::SITE_STORE_CAPACITY_BYTES,
+            &disk,
+            site.disk_quota_bytes,
+        );
+    }
+    exposition.add(names::SITE_STORE_HITS, &memory, site.memory_hits);
+    exposition.add(names::SITE_STORE_MISSES, &memory, site.memory_misses);
+    exposition.add(names::SITE_STORE_HITS, &disk, site.disk_hits);
+    exposition.add(names::SITE_STORE_MISSES, &disk, site.disk_misses);
+}
+
+fn expose_disk(disk: &DiskStats, exposition: &mut Exposition) {
+    let labels = [("tier", "disk"), ("disk", &*disk.place)];
     exposition.add(names::STORE_UP, &labels, u64::from(disk.in_use));
     exposition.add(names::STORE_CAPACITY_BYTES, &labels, disk.capacity_bytes);
     exposition.add(names::STORE_WAITING_BYTES, &labels, disk.waiting_bytes);
+    exposition.add(names::STORE_ENTRIES, &labels, disk.entries);
     exposition.add(names::STORE_HITS, &labels, disk.hits);
     exposition.add(names::STORE_MISSES, &labels, disk.misses);
     exposition.add(names::STORE_INSERTS, &labels, disk.writes);
+    exposition.add(names::STORE_WRITTEN_BYTES, &labels, disk.written_bytes);
+    exposition.add(names::STORE_REWRITES, &labels, disk.rewrites);
     for (reason, count) in [
-        ("full", disk.refused_full),
+        ("uses", disk.refused_uses),
+        ("rate", disk.refused_rate),
+        ("quota", disk.refused_quota),
         ("size", disk.refused_size),
+        ("index", disk.refused_index),
+        ("full", disk.refused_full),
         ("lost", disk.lost),
     ] {
-        exposition.add(
-            names::STORE_REFUSALS,
-            &[("tier", "disk"), ("reason", reason)],
-            count,
-        );
+        let labels = [
+            ("tier", "disk"),
+            ("disk", &*disk.place),
+            ("reason", reason),
+        ];
+        exposition.add(names::STORE_REFUSALS, &labels, count);
     }
     exposition.add(
         names::STORE_ERRORS,
         &labels,
         disk.read_errors + disk.corrupt + disk.failures,
     );
+    exposition.add(names::STORE_FAILURES, &labels, disk.failures);
+    exposition.add(names::STORE_RECOVERIES, &labels, disk.recoveries);
 }

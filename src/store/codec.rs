@@ -5,7 +5,7 @@
 //! caller takes it for a miss.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, SystemTime};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -196,6 +196,7 @@ fn read_object(
         body: body(read)?,
         fetch_started: Duration::ZERO,
         cleared_epoch: AtomicU64::new(0),
+        awaits_uses: AtomicBool::new(false),
         dressed: Dressed::default(),
     })
 }

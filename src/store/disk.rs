@@ -51,6 +51,9 @@ const READS_MAX: usize = 128;
 /// Reads that fail one after the other before the tier is given up.
 const READ_ERRORS_MAX: u32 = 16;
 
+/// Missing writes that are kept in mind; beyond that nobody can say any more what a disk has missed.
+const LOST_MAX: usize = super::doubts::KEYS_MAX + 1;
+
 /// Times of the disk tier; shorter in tests.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience {
@@ -101,6 +104,8 @@ struct OnTheirWay {
     /// The write of each key that counts, or `None` when the key was forgotten since. foyer itself
     /// answers from its queue also with what was removed or replaced in the meantime.
     newest: HashMap<EntryKey, Option<u64>>,
+    /// Entries whose writes were missing.
+    lost: Vec<EntryKey>,
 }
 
 struct Write {
@@ -239,13 +244,15 @@ impl DiskTier {
         self.written_to.notify_one();
     }
 
-    /// Writes a record again that would be evicted soon though it is in use, if there is room now.
-    pub(super) fn rewrite(&self, key: EntryKey, record: Record) {
+    /// Writes a record again that would be evicted soon though it is in use, if there is room now. Whether it did.
+    pub(super) fn rewrite(&self, key: EntryKey, record: Record) -> bool {
         let budget = Arc::clone(&self.budget);
-        if let Ok(permit) = budget.try_acquire_many_owned(pages(&record)) {
-            add(&self.counters.rewrites, 1);
-            self.write(key, record, Room { _pages: permit });
-        }
+        let Ok(permit) = budget.try_acquire_many_owned(pages(&record)) else {
+            return false;
+        };
+        add(&self.counters.rewrites, 1);
+        self.write(key, record, Room { _pages: permit });
+        true
     }
 
     /// Makes sure that what is on disk under the key is not found again, until a restart. Needed before
@@ -341,11 +348,14 @@ impl DiskTier {
             }
             // foyer tells nobody about a write that failed, so look. Some are missing for good
             // reasons, such as a removal meanwhile; the probe decides.
-            let lost = batch
+            let missing = batch
                 .iter()
                 .filter(|write| !self.may_contain(&write.key))
-                .count();
+                .map(|write| write.key);
+            let missing: Vec<EntryKey> = missing.collect();
             self.have_arrived(batch);
+            let lost = missing.len();
+            self.note_lost(missing);
             if lost == 0 {
                 continue;
             }
@@ -355,6 +365,12 @@ impl DiskTier {
                 return DiskTrouble::WritesLost;
             }
         }
+    }
+
+    fn note_lost(&self, missing: Vec<EntryKey>) {
+        let mut way = self.on_their_way.lock();
+        let room = LOST_MAX.saturating_sub(way.lost.len());
+        way.lost.extend(missing.into_iter().take(room));
     }
 
     fn have_arrived(&self, batch: Vec<Write>) {
@@ -396,10 +412,22 @@ impl DiskTier {
         answered
     }
 
+    /// What may not have reached the disk, and what had been forgotten before it was to be written.
+    pub(super) fn unsettled(&self) -> Vec<EntryKey> {
+        let way = self.on_their_way.lock();
+        way.newest.keys().chain(&way.lost).copied().collect()
+    }
+
     /// Waits until all that was handed over has been dealt with.
     pub(super) async fn settle(&self) {
         // All the room is free only when nothing is on its way. Never closed, so never an error.
         drop(self.budget.acquire_many(BUDGET_PAGES).await);
+    }
+
+    /// Parts of 64 of the room on the way to the disk that are free.
+    pub(super) fn free_room(&self) -> u32 {
+        let free = u32::try_from(self.budget.available_permits()).unwrap_or(BUDGET_PAGES);
+        free / (BUDGET_PAGES / 64)
     }
 
     /// Bytes handed over that are not written yet.
@@ -413,6 +441,11 @@ impl DiskTier {
         let hybrid = self.hybrid.clone();
         async move { hybrid.close().await }
     }
+}
+
+/// What a record takes on disk.
+pub(super) fn bytes_on_disk(record: &Record) -> u64 {
+    u64::from(pages(record)) * PAGE_BYTES as u64
 }
 
 fn pages(record: &Record) -> u32 {

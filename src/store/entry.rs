@@ -1,6 +1,6 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -110,6 +110,8 @@ pub struct Object {
     pub detail: Box<str>,
     /// The purge epoch of its site at which it was last found to be valid; 0 is never. Not kept on disk.
     pub cleared_epoch: AtomicU64,
+    /// Whether a disk takes it once it has been asked for more often. Not kept on disk.
+    pub awaits_uses: AtomicBool,
     /// Its fields as they last went out. Not kept on disk.
     pub dressed: Dressed,
 }

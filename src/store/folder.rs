@@ -229,6 +229,12 @@ impl Folder {
         })
     }
 
+    /// Gives up what is in the folder.
+    pub(super) fn discard(&self) -> Result<(), DiskTrouble> {
+        let data = self.path.join(DATA_FOLDER);
+        remove_blocks(&data).map_err(DiskTrouble::not_writable(&data))
+    }
+
     /// The folder with the block files, empty unless it was made for the same fingerprint, and with
     /// all its space allocated.
     pub(super) fn prepare(&self, fingerprint: &Fingerprint) -> Result<PathBuf, DiskTrouble> {

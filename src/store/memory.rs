@@ -1,7 +1,8 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use foyer::{Cache, CacheBuilder, EvictionConfig, LruConfig, S3FifoConfig, SieveConfig};
 
 use super::config::{EvictionPolicy, MemoryConfig};
-use super::counters::SpreadCounter;
 use super::entry::{Entry, EntryKey};
 use super::hash::FoldBuilder;
 
@@ -18,9 +19,8 @@ const SHARDS_MAX: usize = 64;
 pub(super) struct MemoryTier {
     cache: Cache<EntryKey, Entry, FoldBuilder>,
     /// What a single entry may weigh; one heavier would empty its shard.
-    weight_max: usize,
-    hits: SpreadCounter,
-    misses: SpreadCounter,
+    weight_max: AtomicUsize,
+    shards: usize,
 }
 
 impl MemoryTier {
@@ -37,23 +37,12 @@ impl MemoryTier {
             .build();
         Self {
             cache,
-            weight_max: capacity / shards / 2,
-            hits: SpreadCounter::default(),
-            misses: SpreadCounter::default(),
+            weight_max: AtomicUsize::new(capacity / shards / 2),
+            shards,
         }
     }
 
     pub(super) fn find(&self, key: &EntryKey) -> Option<Entry> {
-        let found = self.peek(key);
-        match found {
-            Some(_) => self.hits.increment(),
-            None => self.misses.increment(),
-        }
-        found
-    }
-
-    /// As `find`, but not counted.
-    pub(super) fn peek(&self, key: &EntryKey) -> Option<Entry> {
         self.cache.get(key).map(|held| held.value().clone())
     }
 
@@ -63,7 +52,7 @@ impl MemoryTier {
 
     /// Takes the entry in, and tells whether it did. What was there under the key is gone either way.
     pub(super) fn insert(&self, key: EntryKey, entry: Entry) -> bool {
-        let admitted = entry.weight() <= self.weight_max;
+        let admitted = entry.weight() <= self.weight_max.load(Ordering::Relaxed);
         if admitted {
             self.cache.insert(key, entry);
         } else {
@@ -76,12 +65,14 @@ impl MemoryTier {
         self.cache.remove(key);
     }
 
-    pub(super) fn hits(&self) -> u64 {
-        self.hits.total()
-    }
-
-    pub(super) fn misses(&self) -> u64 {
-        self.misses.total()
+    /// Makes it larger or smaller; what no longer fits goes.
+    pub(super) fn resize(&self, size_bytes: u64) {
+        let capacity = usize::try_from(size_bytes).unwrap_or(usize::MAX);
+        self.weight_max
+            .store(capacity / self.shards / 2, Ordering::Relaxed);
+        if let Err(error) = self.cache.resize(capacity) {
+            tracing::warn!(%error, "a memory tier cannot be resized");
+        }
     }
 
     pub(super) fn used_bytes(&self) -> u64 {

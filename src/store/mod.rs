@@ -4,11 +4,14 @@
 //! come back. Whether a found object may still be used is decided on every hit, by [`Clocks::check`] for
 //! purges and by `policy` for time.
 
+mod admission;
 mod clocks;
 mod codec;
 mod config;
 mod counters;
 mod disk;
+mod disks;
+mod doubts;
 mod entry;
 mod error;
 mod flights;
@@ -16,6 +19,9 @@ mod folder;
 mod hash;
 mod memory;
 mod report;
+mod rotation;
+mod site;
+mod sketch;
 mod slot;
 mod tiers;
 mod turns;
@@ -24,17 +30,21 @@ mod turns;
 mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_disks;
 
+pub use self::admission::{Admission, Newcomer, Refusal};
 pub use self::clocks::{
     Clocks, Invalidation, Purge, PurgeItem, Purged, SiteClock, Slot, TrafficSlot,
 };
-pub use self::config::{Config, DiskConfig, EvictionPolicy, MemoryConfig};
+pub use self::config::{Config, DiskConfig, EvictionPolicy, MemoryConfig, Quota};
 pub use self::entry::{
     Body, CHUNK_BYTES, Dressed, Entry, EntryKey, Kept, Object, Part, Placement, Tier, VaryIndex,
 };
 pub use self::error::StoreError;
 pub use self::folder::DiskTrouble;
 pub use self::report::{
-    ClockStats, CloseOutcome, DiskStats, MemoryStats, Stats, TierReport, TierState,
+    ClockStats, CloseOutcome, DiskStats, MemoryStats, SiteStats, Stats, TierReport, TierState,
 };
+pub use self::site::SiteStore;
 pub use self::tiers::Store;

@@ -11,6 +11,7 @@ use tracing::{info, warn};
 use super::config::DiskConfig;
 use super::counters::{DiskCounters, add};
 use super::disk::{DiskTier, Patience};
+use super::doubts::Doubts;
 use super::folder::{DiskTrouble, Fingerprint, Folder, Geometry};
 
 /// The place of the disk tier: it may be in use or not, and comes and goes while the node runs.
@@ -27,6 +28,7 @@ pub(super) struct DiskSlot {
     folder: Mutex<Option<Arc<Folder>>>,
     trouble: Mutex<Option<DiskTrouble>>,
     counters: Arc<DiskCounters>,
+    doubts: Arc<Doubts>,
 }
 
 /// What a [`DiskSlot`] is made from.
@@ -37,6 +39,7 @@ pub(super) struct DiskPlan {
     pub(super) geometry: Option<Geometry>,
     pub(super) patience: Patience,
     pub(super) runtime: Handle,
+    pub(super) doubts: Arc<Doubts>,
 }
 
 impl DiskSlot {
@@ -53,9 +56,18 @@ impl DiskSlot {
             folder: Mutex::default(),
             trouble: Mutex::default(),
             counters: Arc::default(),
+            doubts: plan.doubts,
         };
         slot.fill().await;
         slot
+    }
+
+    pub(super) fn config(&self) -> &DiskConfig {
+        &self.config
+    }
+
+    pub(super) fn doubts(&self) -> &Doubts {
+        &self.doubts
     }
 
     pub(super) fn tier(&self) -> Option<Arc<DiskTier>> {
@@ -87,6 +99,7 @@ impl DiskSlot {
                 } else {
                     sleep(pause).await;
                     pause = if self.fill().await {
+                        add(&self.counters.recoveries, 1);
                         self.patience.retry
                     } else {
                         pause.saturating_mul(2).min(self.patience.retry_max)
@@ -107,6 +120,7 @@ impl DiskSlot {
             Some(tier) => matches!(timeout(deadline, tier.close()).await, Ok(Ok(()))),
             None => true,
         };
+        self.doubts.close();
         self.folder.lock().take();
         written
     }
@@ -114,10 +128,13 @@ impl DiskSlot {
     /// Tries to put a tier in. Whether there is one now.
     async fn fill(&self) -> bool {
         match self.try_open().await {
-            Ok(tier) => {
+            Ok((tier, started_empty)) => {
                 info!(folder = %self.config.path.display(), "the disk tier is in use");
-                *self.trouble.lock() = None;
-                self.tier.store(Some(Arc::new(tier)));
+                let tier = Arc::new(tier);
+                self.doubts.come_back(&tier, started_empty, || {
+                    self.tier.store(Some(Arc::clone(&tier)));
+                    *self.trouble.lock() = None;
+                });
                 true
             }
             Err(trouble) => {
@@ -134,10 +151,15 @@ impl DiskSlot {
             "the disk tier is not in use; the node serves from memory"
         );
         *self.trouble.lock() = Some(trouble);
-        self.tier.store(None);
+        let tier = self.tier.swap(None);
+        if self.doubts.leave(tier.as_deref()) {
+            let doubts = Arc::clone(&self.doubts);
+            self.runtime.spawn_blocking(move || doubts.write_mark());
+        }
     }
 
-    async fn try_open(&self) -> Result<DiskTier, DiskTrouble> {
+    /// The tier, and whether it had to start empty.
+    async fn try_open(&self) -> Result<(DiskTier, bool), DiskTrouble> {
         let geometry = match self.geometry {
             Some(geometry) => geometry,
             None => Geometry::of(self.config.size_bytes)?,
@@ -148,6 +170,7 @@ impl DiskSlot {
             clocks: self.clocks.clone(),
         };
         let (held, path) = (self.folder.lock().clone(), self.config.path.clone());
+        let start_empty = self.doubts.must_start_empty();
         let (folder, data) = self
             .runtime
             .spawn_blocking(move || {
@@ -155,6 +178,9 @@ impl DiskSlot {
                     Some(folder) => folder,
                     None => Arc::new(Folder::claim(&path)?),
                 };
+                if start_empty {
+                    folder.discard()?;
+                }
                 let data = folder.prepare(&fingerprint)?;
                 Ok((folder, data))
             })
@@ -163,13 +189,14 @@ impl DiskSlot {
                 reason: error.to_string(),
             })??;
         *self.folder.lock() = Some(folder);
-        DiskTier::open(
+        let tier = DiskTier::open(
             &data,
             geometry,
             &self.runtime,
             Arc::clone(&self.counters),
             self.patience,
         )
-        .await
+        .await?;
+        Ok((tier, start_empty))
     }
 }

@@ -1,13 +1,14 @@
 //! What the tests of this room share.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::entry::{Body, Dressed, Entry, Object};
+use super::entry::{Body, Dressed, Entry, EntryKey, Kept, Object, Placement, Tier};
+use super::tiers::Store;
 use crate::policy::Freshness;
 
 pub(super) fn plain_object(key: &str, body: Body) -> Object {
@@ -39,6 +40,7 @@ pub(super) fn plain_object(key: &str, body: Body) -> Object {
         detail: "avif;w=800".into(),
         fetch_started: Duration::ZERO,
         cleared_epoch: AtomicU64::new(0),
+        awaits_uses: AtomicBool::new(false),
         dressed: Dressed::default(),
     }
 }
@@ -55,4 +57,35 @@ pub(super) fn chunked_object(key: &str, length: u64) -> Entry {
 /// All of an entry that outlives the process, as text to compare.
 pub(super) fn view(entry: &Entry) -> String {
     format!("{entry:?}").replace("cleared_epoch: 1", "cleared_epoch: 0")
+}
+
+/// What most tests do for a site without settings of its own.
+impl Store {
+    pub(super) fn memory(&self, key: &EntryKey) -> Option<Entry> {
+        self.site("demo").memory(key)
+    }
+
+    pub(super) async fn load(&self, key: &EntryKey) -> Option<(Entry, Tier)> {
+        self.site("demo").load(key).await
+    }
+
+    pub(super) async fn load_placed(
+        &self,
+        key: &EntryKey,
+        placement: Placement,
+    ) -> Option<(Entry, Tier)> {
+        self.site("demo").load_placed(key, placement).await
+    }
+
+    pub(super) async fn insert(&self, key: EntryKey, entry: Entry, placement: Placement) -> Kept {
+        self.site("demo").insert(key, entry, placement).await
+    }
+
+    pub(super) fn remove(&self, key: &EntryKey) {
+        self.site("demo").remove(key);
+    }
+
+    pub(super) fn may_contain(&self, key: &EntryKey) -> bool {
+        self.site("demo").may_contain(key)
+    }
 }
