@@ -520,7 +520,10 @@ fn a_node_is_more_than_its_keys() {
     check_edge(&other("x/y"), Some("lies in that of another"));
     check_edge(&other("x/y/../z"), Some("lies in that of another"));
     check_edge(&other("."), Some("lies in this one"));
-    check_edge(&format!("{disk}write_rate = \"10MiB\"\nmin_uses = 2\n"), None);
+    check_edge(
+        &format!("{disk}write_rate = \"10MiB\"\nmin_uses = 2\n"),
+        None,
+    );
     check_edge(&format!("{disk}min_uses = 0\n"), Some("1 to 100"));
     check_edge(&format!("{disk}sites = []\n"), None);
     check_edge(

@@ -16,9 +16,7 @@ use crate::clock::SharedClock;
 use crate::origin::{self, RangeRequests};
 use crate::policy;
 use crate::semantics::range::ContentRange;
-use crate::store::{
-    CHUNK_BYTES, Entry, EntryKey, Newcomer, Object, Placement, SiteStore, Store,
-};
+use crate::store::{CHUNK_BYTES, Entry, EntryKey, Newcomer, Object, Placement, SiteStore, Store};
 use crate::telemetry::FillOutcome;
 
 use super::marks::{Mark, Marks};

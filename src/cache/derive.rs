@@ -300,10 +300,11 @@ impl Work {
             vary: None,
         });
         let max_bytes = self.ask.zone.policy.max_object_bytes;
-        let mut keeping = storable
-            .then(|| self.keeping(&object, None, max_bytes));
+        let mut keeping = storable.then(|| self.keeping(&object, None, max_bytes));
         let (cache, id, ask) = (Arc::clone(&self.cache), self.id, Arc::clone(&self.ask));
-        let mut reader = self.source.into_reader(&cache, &self.ask.zone.store, 0, None);
+        let mut reader = self
+            .source
+            .into_reader(&cache, &self.ask.zone.store, 0, None);
         let mut encoder = Some(Encoder::new(coding, level));
         let mut owing = false;
         let outcome = loop {
@@ -439,7 +440,13 @@ fn keeping_of(
         bytes,
         whole: true,
     });
-    Keeping::of_derived(Arc::clone(cache), store, Arc::clone(object), max_bytes, admission)
+    Keeping::of_derived(
+        Arc::clone(cache),
+        store,
+        Arc::clone(object),
+        max_bytes,
+        admission,
+    )
 }
 
 impl Cache {

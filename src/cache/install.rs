@@ -293,10 +293,7 @@ impl Keeping {
         let placement = self
             .cache
             .placement(self.length.unwrap_or_else(|| self.kept()));
-        let kept = self
-            .store
-            .insert(key, Entry::Chunk(chunk), placement)
-            .await;
+        let kept = self.store.insert(key, Entry::Chunk(chunk), placement).await;
         self.chunks += 1;
         kept.memory || kept.disk
     }

@@ -343,12 +343,13 @@ impl Fill {
             }
             false => Admission::Refused(Refusal::Size),
         };
-        let is_kept = fits
-            && content_length.is_none_or(|length| self.cache.keeps(length, admission));
+        let is_kept =
+            fits && content_length.is_none_or(|length| self.cache.keeps(length, admission));
         if keep.is_ok() && !is_kept && !has_parts {
             keep = Err(match admission {
-                Admission::Granted
-                | Admission::Refused(Refusal::Size | Refusal::NoDisk) => NotStored::TooLarge,
+                Admission::Granted | Admission::Refused(Refusal::Size | Refusal::NoDisk) => {
+                    NotStored::TooLarge
+                }
                 Admission::Refused(_) => NotStored::NotAdmitted,
             });
         }

@@ -108,7 +108,10 @@ impl Cache {
         served.source.as_ref()?;
         let object = &served.object;
         let number = block_at(first_needed(ask, object)?)?;
-        (!self.blocks.may_have(&ask.zone.store, object.version, number)).then_some(number)
+        (!self
+            .blocks
+            .may_have(&ask.zone.store, object.version, number))
+        .then_some(number)
     }
 
     /// Whether blocks of a stored object that are gone can be pulled again, so that it is of use without them.
@@ -145,7 +148,9 @@ impl Cache {
             Err(error) => error,
         };
         match (&error, head) {
-            (FillError::Changed | FillError::Hole, Some(id)) => self.blocks.forget(&ask.zone.store, id, version),
+            (FillError::Changed | FillError::Hole, Some(id)) => {
+                self.blocks.forget(&ask.zone.store, id, version)
+            }
             _ => return Err(error),
         }
         match self.lookup(ask).await {

@@ -445,7 +445,10 @@ fn refuse_a_shared_folder(section: Section<'_>, disk: &DiskConfig, others: &[Dis
         return;
     }
     let own = real(&disk.path);
-    for other in others.iter().filter(|other| !other.path.as_os_str().is_empty()) {
+    for other in others
+        .iter()
+        .filter(|other| !other.path.as_os_str().is_empty())
+    {
         let theirs = real(&other.path);
         let problem = if own == theirs {
             "another [[cache.disk]] has this folder"

@@ -40,7 +40,12 @@ impl fmt::Display for Report<'_> {
         let memory = size_text(self.0.store.memory.size_bytes);
         write!(f, "tiers: {memory} of memory")?;
         for disk in &self.0.store.disks {
-            write!(f, ", {} in {}", size_text(disk.size_bytes), disk.path.display())?;
+            write!(
+                f,
+                ", {} in {}",
+                size_text(disk.size_bytes),
+                disk.path.display()
+            )?;
         }
         match self.0.store.disks.is_empty() {
             true => write!(f, ", no disk"),

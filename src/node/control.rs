@@ -313,15 +313,51 @@ fn expose_tiers(store: &Store, per_site: bool, exposition: &mut Exposition) {
     exposition.add(names::PURGE_FLOOR, &[], stats.clocks.floor);
     exposition.add(names::INVALIDATION_CLOCKS, &[], stats.clocks.traffic);
     exposition.add(names::INVALIDATION_OVERFLOWS, &[], stats.clocks.overflows);
-    exposition.add(names::STORE_INDEX_BYTES, &[], stats.index_bytes);
-    exposition.add(names::STORE_INDEX_LIMIT_BYTES, &[], stats.index_bytes_max);
     for site in &stats.sites {
         expose_site(site, per_site, exposition);
+    }
+    if stats.disks.is_empty() {
+        return;
+    }
+    exposition.add(names::STORE_INDEX_BYTES, &[], stats.index_bytes);
+    exposition.add(names::STORE_INDEX_LIMIT_BYTES, &[], stats.index_bytes_max);
+    let sum = |of: fn(&DiskStats) -> u64| stats.disks.iter().map(of).sum::<u64>();
+    exposition.add(names::STORE_INDEX_ENTRIES, &[], sum(|disk| disk.entries));
+    let labels = [("tier", "disk")];
+    let is_up = stats.disks.iter().any(|disk| disk.in_use);
+    exposition.add(names::STORE_UP, &labels, u64::from(is_up));
+    for (name, value) in [
+        (names::STORE_CAPACITY_BYTES, sum(|disk| disk.capacity_bytes)),
+        (names::STORE_WAITING_BYTES, sum(|disk| disk.waiting_bytes)),
+        (names::STORE_HITS, sum(|disk| disk.hits)),
+        (names::STORE_MISSES, sum(|disk| disk.misses)),
+        (names::STORE_INSERTS, sum(|disk| disk.writes)),
+        (
+            names::STORE_ERRORS,
+            sum(|disk| disk.read_errors + disk.corrupt + disk.failures),
+        ),
+    ] {
+        exposition.add(name, &labels, value);
+    }
+    for (reason, of) in REFUSALS {
+        let labels = [("tier", "disk"), ("reason", reason)];
+        exposition.add(names::STORE_REFUSALS, &labels, sum(of));
     }
     for disk in &stats.disks {
         expose_disk(disk, exposition);
     }
 }
+
+/// Why a disk has not got something.
+const REFUSALS: [(&str, fn(&DiskStats) -> u64); 7] = [
+    ("uses", |disk| disk.refused_uses),
+    ("rate", |disk| disk.refused_rate),
+    ("quota", |disk| disk.refused_quota),
+    ("size", |disk| disk.refused_size),
+    ("index", |disk| disk.refused_index),
+    ("full", |disk| disk.refused_full),
+    ("lost", |disk| disk.lost),
+];
 
 /// What one site keeps for itself.
 fn expose_site(site: &SiteStats, per_site: bool, exposition: &mut Exposition) {
@@ -354,37 +390,31 @@ fn expose_site(site: &SiteStats, per_site: bool, exposition: &mut Exposition) {
 }
 
 fn expose_disk(disk: &DiskStats, exposition: &mut Exposition) {
-    let labels = [("tier", "disk"), ("disk", &*disk.place)];
-    exposition.add(names::STORE_UP, &labels, u64::from(disk.in_use));
-    exposition.add(names::STORE_CAPACITY_BYTES, &labels, disk.capacity_bytes);
-    exposition.add(names::STORE_WAITING_BYTES, &labels, disk.waiting_bytes);
-    exposition.add(names::STORE_ENTRIES, &labels, disk.entries);
-    exposition.add(names::STORE_HITS, &labels, disk.hits);
-    exposition.add(names::STORE_MISSES, &labels, disk.misses);
-    exposition.add(names::STORE_INSERTS, &labels, disk.writes);
-    exposition.add(names::STORE_WRITTEN_BYTES, &labels, disk.written_bytes);
-    exposition.add(names::STORE_REWRITES, &labels, disk.rewrites);
-    for (reason, count) in [
-        ("uses", disk.refused_uses),
-        ("rate", disk.refused_rate),
-        ("quota", disk.refused_quota),
-        ("size", disk.refused_size),
-        ("index", disk.refused_index),
-        ("full", disk.refused_full),
-        ("lost", disk.lost),
+    let labels = [("disk", &*disk.place)];
+    for (name, value) in [
+        (names::DISK_UP, u64::from(disk.in_use)),
+        (names::DISK_CAPACITY_BYTES, disk.capacity_bytes),
+        (names::DISK_ENTRIES, disk.entries),
+        (names::DISK_WAITING_BYTES, disk.waiting_bytes),
+        (names::DISK_HITS, disk.hits),
+        (names::DISK_MISSES, disk.misses),
+        (names::DISK_INSERTS, disk.writes),
+        (names::DISK_WRITTEN_BYTES, disk.written_bytes),
+        (names::DISK_REWRITES, disk.rewrites),
+        (names::DISK_RECOVERIES, disk.recoveries),
     ] {
-        let labels = [
-            ("tier", "disk"),
-            ("disk", &*disk.place),
-            ("reason", reason),
-        ];
-        exposition.add(names::STORE_REFUSALS, &labels, count);
+        exposition.add(name, &labels, value);
     }
-    exposition.add(
-        names::STORE_ERRORS,
-        &labels,
-        disk.read_errors + disk.corrupt + disk.failures,
-    );
-    exposition.add(names::STORE_FAILURES, &labels, disk.failures);
-    exposition.add(names::STORE_RECOVERIES, &labels, disk.recoveries);
+    for (reason, of) in REFUSALS {
+        let labels = [("disk", &*disk.place), ("reason", reason)];
+        exposition.add(names::DISK_REFUSALS, &labels, of(disk));
+    }
+    for (kind, count) in [
+        ("read", disk.read_errors),
+        ("corrupt", disk.corrupt),
+        ("failure", disk.failures),
+    ] {
+        let labels = [("disk", &*disk.place), ("kind", kind)];
+        exposition.add(names::DISK_ERRORS, &labels, count);
+    }
 }

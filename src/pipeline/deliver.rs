@@ -135,7 +135,12 @@ impl Delivery<'_> {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(part.end - part.start));
         let body = match served.whole(&self.ask.zone.store) {
             Some(bytes) => Body::whole(slice(&bytes, &part)),
-            None => Body::reader(served.into_reader(self.cache, &self.ask.zone.store, part.start, Some(part.end))),
+            None => Body::reader(served.into_reader(
+                self.cache,
+                &self.ask.zone.store,
+                part.start,
+                Some(part.end),
+            )),
         };
         answer(StatusCode::PARTIAL_CONTENT, headers, body)
     }

@@ -199,7 +199,11 @@ impl Answers {
             Admission::Granted => Duration::MAX,
             Admission::Refused(_) => uptime.saturating_add(REFUSAL_HOLDS),
         };
-        if self.given.insert(version, Answer { admission, until }).is_none() {
+        if self
+            .given
+            .insert(version, Answer { admission, until })
+            .is_none()
+        {
             self.order.push_back(version);
         }
         while self.order.len() > ANSWERS_MAX {
@@ -248,7 +252,12 @@ mod tests {
     #[test]
     fn the_large_are_refused_first_and_debts_are_worked_off() {
         let mut bucket = Bucket::new(MIB);
-        let all = [SizeClass::Small, SizeClass::Medium, SizeClass::Large, SizeClass::Huge];
+        let all = [
+            SizeClass::Small,
+            SizeClass::Medium,
+            SizeClass::Large,
+            SizeClass::Huge,
+        ];
         let room = |bucket: &Bucket, at| all.map(|class| bucket.has_room(class, at));
         assert_eq!(room(&bucket, Duration::ZERO), [true; 4]);
         bucket.take(MIB / 4, Duration::ZERO);

@@ -183,7 +183,11 @@ impl Disks {
     }
 
     /// Of the disks with these numbers that are in use, the one for `id`.
-    pub(super) fn place(&self, numbers: &[usize], id: u128) -> Option<(usize, &Disk, Arc<DiskTier>)> {
+    pub(super) fn place(
+        &self,
+        numbers: &[usize],
+        id: u128,
+    ) -> Option<(usize, &Disk, Arc<DiskTier>)> {
         let in_use = numbers.iter().filter_map(|number| {
             let disk = self.all.get(*number)?;
             Some((*number, disk, disk.tier()?))

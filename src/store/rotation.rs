@@ -30,7 +30,9 @@ impl Window {
     /// What was added within the last turn.
     pub(super) fn sum(&mut self, segment: u64) -> u64 {
         self.turn_to(segment);
-        self.segments.iter().fold(0, |sum, part| sum.saturating_add(*part))
+        self.segments
+            .iter()
+            .fold(0, |sum, part| sum.saturating_add(*part))
     }
 
     fn turn_to(&mut self, segment: u64) {

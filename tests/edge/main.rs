@@ -14,6 +14,7 @@ mod compress;
 mod conditional;
 mod crash;
 mod digest;
+mod disks;
 mod explain;
 mod flights;
 mod freshness;
