@@ -200,7 +200,7 @@ impl Cache {
         let uptime = self.clock.uptime();
         let mut id = forwarding.id;
         let mut fields = forwarding.fields.clone();
-        for _ in 0..ROUNDS {
+        for number in 0..ROUNDS {
             if matches!(self.marks.of(id, uptime), Some(Mark::Uncacheable(_))) {
                 break;
             }
@@ -222,7 +222,12 @@ impl Cache {
                     }) {
                     Boarding::Landed(stored) => return Ok(self.serve(ask, stored)),
                     Boarding::Full => return Err(FillError::TooManyWaiters),
-                    Boarding::Follows(seat) => (seat, false),
+                    Boarding::Follows(seat) => {
+                        if number == 0 {
+                            ask.zone.store.count_use(id);
+                        }
+                        (seat, false)
+                    }
                     Boarding::Leads(seat, landing) => {
                         let opening = self.opening(ask, &round);
                         let errand = Errand::Object;

@@ -149,7 +149,7 @@ impl Cache {
         };
         match (&error, head) {
             (FillError::Changed | FillError::Hole, Some(id)) => {
-                self.blocks.forget(&ask.zone.store, id, version)
+                self.blocks.forget(&ask.zone.store, id, version);
             }
             _ => return Err(error),
         }

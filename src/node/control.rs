@@ -321,7 +321,7 @@ fn expose_tiers(store: &Store, per_site: bool, exposition: &mut Exposition) {
     }
     exposition.add(names::STORE_INDEX_BYTES, &[], stats.index_bytes);
     exposition.add(names::STORE_INDEX_LIMIT_BYTES, &[], stats.index_bytes_max);
-    let sum = |of: fn(&DiskStats) -> u64| stats.disks.iter().map(of).sum::<u64>();
+    let sum = |of: Count| stats.disks.iter().map(of).sum::<u64>();
     exposition.add(names::STORE_INDEX_ENTRIES, &[], sum(|disk| disk.entries));
     let labels = [("tier", "disk")];
     let is_up = stats.disks.iter().any(|disk| disk.in_use);
@@ -348,8 +348,11 @@ fn expose_tiers(store: &Store, per_site: bool, exposition: &mut Exposition) {
     }
 }
 
+/// Picks one number of a disk.
+type Count = fn(&DiskStats) -> u64;
+
 /// Why a disk has not got something.
-const REFUSALS: [(&str, fn(&DiskStats) -> u64); 7] = [
+const REFUSALS: [(&str, Count); 7] = [
     ("uses", |disk| disk.refused_uses),
     ("rate", |disk| disk.refused_rate),
     ("quota", |disk| disk.refused_quota),

@@ -256,7 +256,7 @@ mod tests {
         doubts.note(&EntryKey::head(1));
         doubts.close();
         assert!(!Doubts::load(file.clone()).must_start_empty());
-        let whole = fs::read_to_string(&file).unwrap();
+        let whole = fs::read(&file).unwrap();
         for cut in 0..whole.len() - 1 {
             fs::write(&file, &whole[..cut]).unwrap();
             assert!(Doubts::load(file.clone()).must_start_empty(), "{cut}");
