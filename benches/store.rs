@@ -4,12 +4,11 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, SystemTime};
 
 use brim::policy::Freshness;
 use brim::store::{
-    Body, Config, DiskConfig, Dressed, Entry, EntryKey, MemoryConfig, Object, Placement, Store,
+    Body, Config, DiskConfig, Draft, Entry, EntryKey, MemoryConfig, Placement, Store,
 };
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -24,7 +23,7 @@ fn entry(n: u64) -> Entry {
     for name in ["content-type", "etag", "last-modified", "cache-control"] {
         headers.insert(name, HeaderValue::from_static("about as long as usual"));
     }
-    Entry::Object(Arc::new(Object {
+    let draft = Draft {
         key: format!("demo|https|localhost|/assets/{n}.css").into(),
         site: "demo".into(),
         url: u128::from(n),
@@ -47,10 +46,8 @@ fn entry(n: u64) -> Entry {
         checked_seq: 0,
         detail: "".into(),
         fetch_started: Duration::ZERO,
-        cleared_epoch: AtomicU64::new(0),
-        awaits_uses: AtomicBool::new(false),
-        dressed: Dressed::default(),
-    }))
+    };
+    Entry::Object(Arc::new(draft.seal()))
 }
 
 fn key(n: u64) -> EntryKey {
@@ -105,7 +102,7 @@ fn store(criterion: &mut Criterion) {
         bench.iter(|| {
             memory
                 .clocks()
-                .check_marks(&site, object.url, &object.path, &object.tags, 0, 0)
+                .check_marks(&site, object.url, object.path(), &object.tags(), 0, 0)
         });
     });
 

@@ -378,7 +378,7 @@ impl BlockSource {
         {
             return None;
         }
-        let validator = policy::strong_validator(&object.headers)?.clone();
+        let validator = policy::strong_validator(&object.headers())?.clone();
         Some(Arc::new(Self {
             ask: Arc::clone(ask),
             id,
@@ -409,7 +409,7 @@ impl BlockSource {
         response: &origin::Response,
         part: &std::ops::Range<u64>,
     ) -> Result<(), Misfit> {
-        let is_same = policy::is_part_of(&self.object.headers, &response.headers);
+        let is_same = policy::is_part_of(&self.object.headers(), &response.headers);
         match response.status {
             StatusCode::PARTIAL_CONTENT => {
                 let told = response

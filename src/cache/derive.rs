@@ -11,11 +11,11 @@ use http::{HeaderMap, HeaderName};
 use tokio::sync::Semaphore;
 
 use crate::semantics::etag;
-use crate::store::{Body, Entry, EntryKey, Newcomer, Object, Tier};
+use crate::store::{Body, Draft, Entry, EntryKey, Newcomer, Object, Tier};
 use crate::variant::{Coding, Encoder, Recipe};
 
 use super::flight::{Boarding, Head, HeadBody, Landing, Pilot, Seat};
-use super::install::{Keeping, new_version, with_body};
+use super::install::{Keeping, new_version};
 use super::lookup::note_use;
 use super::marks::Mark;
 use super::served::From;
@@ -165,7 +165,7 @@ impl Cache {
         };
         match entry {
             Entry::Object(object)
-                if *object.key == *variant_key(&source.object, key)
+                if object.is_of(&variant_key(&source.object, key))
                     && self.has_body(ask, &object).await =>
             {
                 Some((object, tier))
@@ -178,7 +178,7 @@ impl Cache {
     fn just_made(&self, ask: &Ask, id: u128, source: &Object, key: &str) -> Option<Stored> {
         match ask.zone.store.memory(&EntryKey::head(id))? {
             Entry::Object(object)
-                if *object.key == *variant_key(source, key)
+                if object.is_of(&variant_key(source, key))
                     && is_current(&object, source)
                     && self.body_is_at_hand(ask, &object) =>
             {
@@ -244,7 +244,7 @@ enum Aboard {
 }
 
 fn variant_key(source: &Object, form: &str) -> String {
-    format!("{}\u{1f}{:032x}\u{1f}{form}", source.key, source.version)
+    format!("{}\u{1f}{:032x}\u{1f}{form}", source.key(), source.version)
 }
 
 impl Served {
@@ -290,7 +290,7 @@ impl Work {
         let turns = Arc::clone(&self.cache.encoding);
         let story = &self.source.story;
         let storable = story.stored || story.forward.is_none() || story.tier.is_some();
-        let object = Arc::new(self.coded_head(coding));
+        let object = Arc::new(self.coded_head(coding).seal());
         pilot.publish_head(Head {
             object: Arc::clone(&object),
             length: None,
@@ -387,7 +387,7 @@ impl Work {
         object.detail = picture.detail.as_str().into();
         let length = picture.bytes.len() as u64;
         object.body = Body::Inline(Bytes::new());
-        let object = Arc::new(object);
+        let object = Arc::new(object.seal());
         let max_bytes = ask.zone.policy.max_object_bytes;
         let mut keeping = keeping_of(&cache, &ask, id, &object, Some(length), max_bytes);
         if keeping.add(&picture.bytes).await.is_some()
@@ -413,7 +413,7 @@ impl Work {
         keeping_of(&self.cache, &self.ask, self.id, object, length, max_bytes)
     }
 
-    fn coded_head(&self, coding: Coding) -> Object {
+    fn coded_head(&self, coding: Coding) -> Draft {
         let mut object = made_object(&self.source.object, &self.key, coding.token());
         if let Ok(token) = HeaderValue::try_from(coding.token()) {
             object.headers.insert(CONTENT_ENCODING, token);
@@ -465,17 +465,19 @@ impl Cache {
 /// Whether a made form has the fields and the age of its source as they are now: a source that is validated, or fetched
 /// again with the same bytes, keeps its version.
 fn is_current(made: &Object, source: &Object) -> bool {
-    made.freshness == source.freshness && made.checked_seq == source.checked_seq
+    made.freshness() == source.freshness() && made.checked_seq == source.checked_seq
 }
 
 /// A made form with the fields and the age that its source has now. Its bytes, and what is said of them, stay.
 fn renewed(made: &Object, source: &Object) -> Object {
-    let mut headers = source.headers.clone();
+    let mut draft = source.draft();
+    let headers = &mut draft.headers;
     for name in OF_THE_BYTES {
         headers.remove(name);
     }
-    let own = made.headers.get(CONTENT_ENCODING);
-    let label = match (own, made.headers.get(CONTENT_TYPE)) {
+    let made_headers = made.headers();
+    let own = made_headers.get(CONTENT_ENCODING);
+    let label = match (own, made_headers.get(CONTENT_TYPE)) {
         (Some(coding), _) => coding.to_str().unwrap_or_default(),
         (None, media_type) => media_type
             .and_then(|value| value.to_str().ok())
@@ -483,35 +485,30 @@ fn renewed(made: &Object, source: &Object) -> Object {
             .unwrap_or_default(),
     };
     for name in [CONTENT_ENCODING, CONTENT_TYPE] {
-        if let Some(value) = made.headers.get(&name) {
+        if let Some(value) = made_headers.get(&name) {
             headers.insert(name, value.clone());
         }
     }
-    retag(&mut headers, label, made.version);
-    Object {
-        key: made.key.clone(),
-        version: made.version,
-        headers,
-        detail: made.detail.clone(),
-        ..with_body(source, made.body.clone())
-    }
+    retag(headers, label, made.version);
+    draft.key = made.key().into();
+    draft.version = made.version;
+    draft.detail = made.detail().into();
+    draft.body = made.body.clone();
+    draft.seal()
 }
 
 /// The head of a made representation: the source's fields without what spoke of its very bytes.
-fn made_object(source: &Object, key: &str, label: &str) -> Object {
+fn made_object(source: &Object, key: &str, label: &str) -> Draft {
     let version = new_version();
-    let mut headers = source.headers.clone();
+    let mut draft = source.draft();
     for name in OF_THE_BYTES {
-        headers.remove(name);
+        draft.headers.remove(name);
     }
-    retag(&mut headers, label, version);
-    Object {
-        key: variant_key(source, key).into(),
-        version,
-        headers,
-        body: Body::Chunked { length: 0 },
-        ..with_body(source, Body::Chunked { length: 0 })
-    }
+    retag(&mut draft.headers, label, version);
+    draft.key = variant_key(source, key).into();
+    draft.version = version;
+    draft.body = Body::Chunked { length: 0 };
+    draft
 }
 
 /// `"abc"` becomes `"abc;br.0123456789ab"`: made bytes are not stable, so the tag ends in their own version.

@@ -86,6 +86,19 @@ impl Cache {
         body_bytes <= self.memory_object_max
     }
 
+    /// Fetches from origins under way, of all that may be (see [`Cache::fills_max`]).
+    #[must_use]
+    pub fn fills_under_way(&self) -> usize {
+        let free = self.under_way.available_permits();
+        self.fills_max().saturating_sub(free)
+    }
+
+    /// How many fetches from origins may be under way.
+    #[must_use]
+    pub fn fills_max(&self) -> usize {
+        self.config.in_flight.min(Semaphore::MAX_PERMITS)
+    }
+
     /// Fills and encodings under way.
     #[must_use]
     pub fn flights_under_way(&self) -> usize {

@@ -177,7 +177,7 @@ impl Cache {
         forward_status: Option<StatusCode>,
     ) -> Option<Served> {
         let candidate = forwarding.candidate.as_ref()?;
-        let freshness = &candidate.object.freshness;
+        let freshness = &candidate.object.freshness();
         if !policy::may_serve_on_error(freshness, forwarding.soft_purged, self.clock.now()) {
             return None;
         }
@@ -312,13 +312,16 @@ impl Cache {
             Some(Ok(head)) => Some(head),
             None => None,
         };
-        let tags = head.as_ref().map_or(&[][..], |head| &head.object.tags);
+        let tags = head
+            .as_ref()
+            .map(|head| head.object.tags())
+            .unwrap_or_default();
         let usable = head.as_ref().is_none_or(|head| {
             head.stored.is_ok()
-                && head.object.freshness.ttl(self.clock.now()) > 0
-                && !head.object.freshness.always_validate
+                && head.object.freshness().ttl(self.clock.now()) > 0
+                && !head.object.freshness().always_validate
         });
-        usable && flight.is_joinable() && !self.is_purged(ask, flight.sequence, tags)
+        usable && flight.is_joinable() && !self.is_purged(ask, flight.sequence, &tags)
     }
 
     fn is_purged(&self, ask: &Ask, sequence: u64, tags: &[u128]) -> bool {
@@ -345,17 +348,17 @@ impl Cache {
         if leads {
             return Share::Yes;
         }
-        if head.stored.is_err() || head.object.freshness.always_validate {
+        if head.stored.is_err() || head.object.freshness().always_validate {
             return Share::No;
         }
-        let freshness = &head.object.freshness;
+        let freshness = &head.object.freshness();
         let is_fresh = freshness.is_fresh(self.clock.now());
         // An answer that is stale at once is shared only with those who waited for it, and only if
         // nothing says that it may be one client's own.
         if !is_fresh && (freshness.must_revalidate || head.personal || ask.is_personal()) {
             return Share::No;
         }
-        if self.is_purged(ask, seat.flight().sequence, &head.object.tags) {
+        if self.is_purged(ask, seat.flight().sequence, &head.object.tags()) {
             return Share::Again;
         }
         Share::Yes

@@ -1,13 +1,11 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderName;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 
 use crate::store::{
-    Admission, Body, CHUNK_BYTES, Dressed, Entry, EntryKey, Object, Part, Placement, SiteStore,
-    VaryIndex,
+    Admission, Body, CHUNK_BYTES, Entry, EntryKey, Object, Part, Placement, SiteStore, VaryIndex,
 };
 use crate::variant;
 
@@ -115,31 +113,8 @@ impl Cache {
 
 /// An older fetch never replaces a newer one.
 fn is_newer(present: &Object, coming: &Object) -> bool {
-    let rank = |object: &Object| (object.checked_seq, object.fetch_started);
-    *present.key == *coming.key && rank(present) > rank(coming)
-}
-
-/// The same object with its body in place.
-pub(super) fn with_body(object: &Object, body: Body) -> Object {
-    Object {
-        key: object.key.clone(),
-        site: object.site.clone(),
-        url: object.url,
-        path: object.path.clone(),
-        version: object.version,
-        status: object.status,
-        headers: object.headers.clone(),
-        freshness: object.freshness,
-        body,
-        tags: object.tags.clone(),
-        body_seq: object.body_seq,
-        checked_seq: object.checked_seq,
-        detail: object.detail.clone(),
-        fetch_started: object.fetch_started,
-        cleared_epoch: AtomicU64::new(0),
-        awaits_uses: AtomicBool::new(false),
-        dressed: Dressed::default(),
-    }
+    let rank = |object: &Object| (object.checked_seq, object.fetch_started());
+    present.is_of(coming.key()) && rank(present) > rank(coming)
 }
 
 /// Puts a growing body into the tiers, chunk by chunk.
@@ -188,7 +163,7 @@ impl Keeping {
         let object = &self.object;
         let is_alike = |before: &&Arc<Object>| {
             let same_field =
-                |name: &HeaderName| before.headers.get(name) == object.headers.get(name);
+                |name: &HeaderName| before.headers().get(name) == object.headers().get(name);
             before.status == object.status
                 && same_field(&CONTENT_TYPE)
                 && same_field(&CONTENT_ENCODING)
@@ -253,12 +228,13 @@ impl Keeping {
             }
             Body::Chunked { length }
         };
-        let mut object = with_body(&self.object, body);
+        let mut draft = self.object.draft();
+        draft.body = body;
         if let Some(before) = self.same.filter(|before| before.body.length() == length) {
-            object.version = before.version;
-            object.body = before.body.clone();
+            draft.version = before.version;
+            draft.body = before.body.clone();
         }
-        Some(Arc::new(object))
+        Some(Arc::new(draft.seal()))
     }
 
     /// Whether this chunk of `before` has these bytes.
@@ -305,6 +281,6 @@ impl Keeping {
 }
 
 fn has_other_forms(zone: &Zone, object: &Object, length: Option<u64>) -> bool {
-    variant::eligible(&zone.compression, object.status, &object.headers, length)
-        || variant::applies(&zone.images, object.status, &object.headers)
+    variant::eligible(&zone.compression, object.status, &object.headers(), length)
+        || variant::applies(&zone.images, object.status, &object.headers())
 }

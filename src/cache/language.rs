@@ -30,8 +30,9 @@ impl Cache {
                 fresh.push(stored);
             }
         }
-        let languages = fresh.iter().map(|stored| {
-            let language = stored.object.headers.get(CONTENT_LANGUAGE);
+        let headers: Vec<_> = fresh.iter().map(|stored| stored.object.headers()).collect();
+        let languages = headers.iter().map(|headers| {
+            let language = headers.get(CONTENT_LANGUAGE);
             language.map_or(&b""[..], |value| value.as_bytes())
         });
         let best = negotiate::best_language(&ask.headers, languages)?;
@@ -45,12 +46,12 @@ impl Cache {
         let (Entry::Object(object), tier) = ask.zone.store.load(&EntryKey::head(id)).await? else {
             return None;
         };
-        let is_usable = *object.key == *ask.key
+        let is_usable = object.is_of(&ask.key)
             && self.store.clocks().check(&ask.zone.clock, &object) == Purged::No
             && policy::reuse(
                 &ask.zone.policy,
                 &ask.headers,
-                &object.freshness,
+                &object.freshness(),
                 false,
                 self.clock.now(),
             ) == Reuse::Fresh;

@@ -246,7 +246,7 @@ impl Cache {
             Purged::No => false,
         };
         let now = self.clock.now();
-        let (config, freshness) = (&ask.zone.policy, &stored.object.freshness);
+        let (config, freshness) = (&ask.zone.policy, &stored.object.freshness());
         let why = || policy::why_unusable(config, &ask.headers, freshness, soft_purged, now);
         match policy::reuse(config, &ask.headers, freshness, soft_purged, now) {
             Reuse::Fresh => Lookup::Hit(stored),
@@ -257,7 +257,7 @@ impl Cache {
             }
             Reuse::Validate => {
                 let why = why();
-                if policy::answers_reload(why, &stored.object.headers) {
+                if policy::answers_reload(why, &stored.object.headers()) {
                     return Lookup::Hit(stored);
                 }
                 let because = Because::Unusable(why);
@@ -269,7 +269,7 @@ impl Cache {
     /// `None` when memory alone cannot tell.
     fn locate_in_memory(&self, ask: &Ask) -> Option<Located> {
         match ask.zone.store.memory(&EntryKey::head(ask.id))? {
-            Entry::Object(object) if *object.key == *ask.key => Some(Located {
+            Entry::Object(object) if object.is_of(&ask.key) => Some(Located {
                 id: ask.id,
                 fields: Vec::new(),
                 found: Some(Stored {
@@ -282,7 +282,7 @@ impl Cache {
             Entry::Vary(index) if *index.key == *ask.key => {
                 let id = self.varied_id(ask, &index.fields);
                 match ask.zone.store.memory(&EntryKey::head(id))? {
-                    Entry::Object(object) if *object.key == *ask.key => Some(Located {
+                    Entry::Object(object) if object.is_of(&ask.key) => Some(Located {
                         id,
                         fields: index.fields.clone(),
                         found: Some(Stored {
@@ -306,7 +306,7 @@ impl Cache {
             found: None,
         };
         match ask.zone.store.load(&EntryKey::head(ask.id)).await {
-            Some((Entry::Object(object), tier)) if *object.key == *ask.key => Located {
+            Some((Entry::Object(object), tier)) if object.is_of(&ask.key) => Located {
                 id: ask.id,
                 fields: Vec::new(),
                 found: Some(Stored {
@@ -319,14 +319,12 @@ impl Cache {
             Some((Entry::Vary(index), _)) if *index.key == *ask.key => {
                 let id = self.varied_id(ask, &index.fields);
                 let found = match ask.zone.store.load(&EntryKey::head(id)).await {
-                    Some((Entry::Object(object), tier)) if *object.key == *ask.key => {
-                        Some(Stored {
-                            object,
-                            tier,
-                            id,
-                            fields: index.fields.clone(),
-                        })
-                    }
+                    Some((Entry::Object(object), tier)) if object.is_of(&ask.key) => Some(Stored {
+                        object,
+                        tier,
+                        id,
+                        fields: index.fields.clone(),
+                    }),
                     _ => self.by_language(ask, &index).await,
                 };
                 let id = found.as_ref().map_or(id, |stored| stored.id);

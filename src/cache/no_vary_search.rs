@@ -87,7 +87,7 @@ impl Cache {
         if !ask.zone.policy.no_vary_search {
             return;
         }
-        let rule = Rule::of(&object.headers);
+        let rule = Rule::of(&object.headers());
         if rule.is_default() {
             return;
         }
@@ -124,7 +124,7 @@ impl Cache {
         // The rule that counts is that of the stored response, which may be newer than the one remembered.
         match self.stored_for(&other).await {
             Lookup::Hit(stored)
-                if Rule::of(&stored.object.headers)
+                if Rule::of(&stored.object.headers())
                     .is_same(ask.query.as_deref(), other.query.as_deref())
                     && !self.is_purged_for(ask, &stored.object) =>
             {
@@ -141,7 +141,7 @@ impl Cache {
             &ask.zone.clock,
             ask.url(&self.store),
             &ask.path,
-            &object.tags,
+            &object.tags(),
             object.body_seq,
             object.checked_seq,
         ) != Purged::No

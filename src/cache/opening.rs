@@ -130,14 +130,14 @@ impl Fill {
         if let Some(stored) = &self.candidate
             && stored.body == object.body
             && headers.contains_key(ETAG)
-            && policy::is_part_of(&stored.headers, &headers)
+            && policy::is_part_of(&stored.headers(), &headers)
         {
             object.version = stored.version;
             object.body_seq = stored.body_seq;
         }
         let vary = self.learnt_vary(&object.headers);
         Head {
-            object: Arc::new(object),
+            object: Arc::new(object.seal()),
             length: Some(length),
             stored: Ok(()),
             body: HeadBody::Sparse,

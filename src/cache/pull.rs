@@ -1,6 +1,5 @@
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
@@ -13,7 +12,7 @@ use crate::origin::{self, OriginError, Upload};
 use crate::policy::{self, Exchange, Freshness, NotStored, Storability, VaryRule};
 use crate::semantics::date;
 use crate::semantics::digest::{CONTENT_DIGEST, REPR_DIGEST, Verdict, Verifier};
-use crate::store::{Admission, Body, CHUNK_BYTES, Dressed, Newcomer, Object, Refusal};
+use crate::store::{Admission, Body, CHUNK_BYTES, Draft, Newcomer, Object, Refusal};
 use crate::telemetry::FillOutcome;
 
 use super::ask::{Conditions, is_made_here, is_read};
@@ -225,7 +224,7 @@ impl Fill {
         }
         let mut ours = match (&self.errand, &self.candidate) {
             (Errand::Object | Errand::Alone, Some(object)) => {
-                policy::conditional_fields(&object.headers).into_vec()
+                policy::conditional_fields(&object.headers()).into_vec()
             }
             _ => Vec::new(),
         };
@@ -270,10 +269,10 @@ impl Fill {
         headers: &HeaderMap,
         freshness: Freshness,
         sequence: u64,
-    ) -> Object {
+    ) -> Draft {
         let mut tags = policy::tags(headers, &zone.policy.tags);
         tags.extend_from_slice(&zone.tags);
-        Object {
+        Draft {
             key: self.ask.key.as_str().into(),
             site: (&*zone.name).into(),
             url: self.ask.url(&self.cache.store),
@@ -288,9 +287,6 @@ impl Fill {
             checked_seq: sequence,
             detail: "".into(),
             fetch_started: self.started,
-            cleared_epoch: AtomicU64::new(0),
-            awaits_uses: AtomicBool::new(false),
-            dressed: Dressed::default(),
         }
     }
 
@@ -363,7 +359,7 @@ impl Fill {
         object.body = Body::Chunked {
             length: content_length.unwrap_or(0),
         };
-        let object = Arc::new(object);
+        let object = Arc::new(object.seal());
         if handed_on {
             landing.close();
         } else if let Err(NotStored::NotAdmitted) = &keep {

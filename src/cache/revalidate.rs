@@ -2,12 +2,12 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::header::DATE;
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 
 use crate::origin;
 use crate::policy::{self, ByHead, Exchange, Freshness, NotStored, Storability};
 use crate::semantics::date;
-use crate::store::Object;
+use crate::store::{Draft, Object};
 
 use super::flight::{Head, HeadBody, Pilot};
 use super::pull::{Fill, Storing, Times};
@@ -18,7 +18,7 @@ impl Fill {
     pub(super) fn is_worse_than_stale(&self, status: StatusCode, now: SystemTime) -> bool {
         matches!(status.as_u16(), 500 | 502 | 503 | 504)
             && self.candidate.as_ref().is_some_and(|object| {
-                policy::may_serve_on_error(&object.freshness, self.soft_purged, now)
+                policy::may_serve_on_error(&object.freshness(), self.soft_purged, now)
             })
     }
 
@@ -30,7 +30,7 @@ impl Fill {
         times: &Times,
     ) -> Option<Head> {
         let stored = self.candidate.as_ref()?;
-        let mut headers = stored.headers.clone();
+        let mut headers = HeaderMap::clone(&stored.headers());
         policy::update_stored(&mut headers, &response.headers);
         if !headers.contains_key(DATE) {
             headers.insert(DATE, date::format(times.received_at));
@@ -69,7 +69,7 @@ impl Fill {
 
     fn validated_head(
         &self,
-        mut object: Object,
+        mut object: Draft,
         stored: &Object,
         keep: Result<(), NotStored>,
     ) -> Head {
@@ -79,7 +79,7 @@ impl Fill {
         let vary = self.learnt_vary(&object.headers);
         Head {
             length: Some(object.body.length()),
-            object: Arc::new(object),
+            object: Arc::new(object.seal()),
             stored: keep,
             body: HeadBody::Stored,
             personal: self.ask.is_personal(),
@@ -98,7 +98,7 @@ impl Fill {
             return;
         };
         let told = policy::freshen_by_head(
-            (stored.status, &stored.headers),
+            (stored.status, &stored.headers()),
             stored.body.length(),
             (head.status, &head.headers),
         );
@@ -106,7 +106,7 @@ impl Fill {
             ByHead::Untold => {}
             ByHead::Outdated => self.cache.invalidate(&self.ask).await,
             ByHead::Freshened => {
-                let mut headers = stored.headers.clone();
+                let mut headers = HeaderMap::clone(&stored.headers());
                 policy::update_stored(&mut headers, &head.headers);
                 if !headers.contains_key(DATE) {
                     headers.insert(DATE, date::format(times.received_at));

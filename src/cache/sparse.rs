@@ -17,7 +17,7 @@ use super::{Ask, Cache, FillError, Forwarding, Lookup, Served, Stored, Story, Zo
 
 /// Whether the origin has said that it gives parts of it, or has given one.
 pub(super) fn has_parts(object: &Object) -> bool {
-    names_bytes(&object.headers)
+    names_bytes(&object.headers())
 }
 
 fn names_bytes(headers: &HeaderMap) -> bool {
@@ -121,7 +121,7 @@ impl Cache {
             Body::Inline(_) => return false,
         };
         object.status == StatusCode::OK
-            && can_have_parts(&ask.zone, &object.headers, Some(length))
+            && can_have_parts(&ask.zone, &object.headers(), Some(length))
             && !self.blocks.gives_no_parts(ask)
     }
 
@@ -222,7 +222,8 @@ impl Cache {
 
 /// Where the body of the answer begins, in the object; `None` when it has no body.
 fn first_needed(ask: &Ask, object: &Object) -> Option<u64> {
-    let [etag, modified, date] = [ETAG, LAST_MODIFIED, DATE].map(|name| object.headers.get(name));
+    let headers = object.headers();
+    let [etag, modified, date] = [ETAG, LAST_MODIFIED, DATE].map(|name| headers.get(name));
     let conditional = policy::evaluate(&Method::GET, &ask.headers, etag, modified.or(date));
     if conditional != Precondition::Proceed {
         return None;

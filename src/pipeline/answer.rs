@@ -22,7 +22,9 @@ use crate::semantics::path;
 use crate::semantics::status_fields::Forward;
 use crate::site::Site;
 use crate::store::Tier;
-use crate::telemetry::{AccessLog, CacheResult, Counted, Gauge, Metrics, Record, SiteMetrics};
+use crate::telemetry::{
+    AccessLog, AnswerTier, CacheResult, Counted, Gauge, Metrics, Record, SiteMetrics,
+};
 use crate::variant::{self, Wish};
 
 use super::body::Tally;
@@ -58,12 +60,14 @@ pub struct Pipeline {
     nobody: Arc<str>,
 }
 
-/// An answer and what the log says of it.
-struct Told {
-    response: Response<Body>,
-    result: CacheResult,
-    tier: &'static str,
-    detail: &'static str,
+/// An answer and what the log and the metrics say of it.
+pub(super) struct Told {
+    pub(super) response: Response<Body>,
+    pub(super) result: CacheResult,
+    pub(super) tier: AnswerTier,
+    pub(super) detail: &'static str,
+    /// Whether what went forward is in the tiers now.
+    pub(super) stored: bool,
 }
 
 impl Pipeline {
@@ -104,6 +108,11 @@ impl Pipeline {
         &self.cache
     }
 
+    /// Requests of clients that are being answered.
+    pub(super) fn requests_in_flight(&self) -> usize {
+        usize::try_from(self.in_flight.value()).unwrap_or(0)
+    }
+
     /// Answers one request; every request gets an answer. The request's body is read only if it is passed on, and
     /// what an origin says meanwhile goes to `interim` only where the site is transparent.
     pub async fn answer<B>(
@@ -127,7 +136,7 @@ impl Pipeline {
             .as_ref()
             .map(|log| (Arc::clone(log), self.record(client, &parts)));
         let in_flight = self.in_flight.count();
-        let busy = usize::try_from(self.in_flight.value()).unwrap_or(0) > routes.limits.in_flight;
+        let busy = self.requests_in_flight() > routes.limits.in_flight;
         let admitted = match busy {
             true => Err(Refusal::Busy),
             false => self.admit(&routes, &client, &parts),
@@ -147,7 +156,12 @@ impl Pipeline {
     }
 
     /// Everything that is decided before the cache is asked.
-    fn admit(&self, routes: &Routes, client: &Client, parts: &Parts) -> Result<Admitted, Refusal> {
+    pub(super) fn admit(
+        &self,
+        routes: &Routes,
+        client: &Client,
+        parts: &Parts,
+    ) -> Result<Admitted, Refusal> {
         let checked = request::check(&routes.limits, parts, client.secure)?;
         let site = match &checked.host {
             Some(host) => routes.table.find(&host.name).ok_or(Refusal::UnknownHost)?,
@@ -175,7 +189,7 @@ impl Pipeline {
         })
     }
 
-    async fn respond(
+    pub(super) async fn respond(
         &self,
         routes: &Routes,
         client: Client,
@@ -193,8 +207,9 @@ impl Pipeline {
             return Ok(Told {
                 response: cors::options(site, &parts.headers),
                 result: CacheResult::Bypass,
-                tier: "",
+                tier: AnswerTier::None,
                 detail: "options",
+                stored: false,
             });
         }
         if let Verdict::Redirect { status, location } = &admitted.ruling.verdict {
@@ -202,8 +217,9 @@ impl Pipeline {
             return Ok(Told {
                 response: redirect::answer(site, settings, *status, location, &parts.headers),
                 result: CacheResult::Bypass,
-                tier: "",
+                tier: AnswerTier::None,
                 detail: "redirect",
+                stored: false,
             });
         }
         let selection = admitted.ruling.selection;
@@ -212,7 +228,7 @@ impl Pipeline {
         let source = self
             .source(&ask, &parts.method, body, site.max_request_body_bytes)
             .await?;
-        let (status, headers) = (source.object.status, &source.object.headers);
+        let (status, headers) = (source.object.status, &source.object.headers());
         if let Some(decided) = state.decided(selection, status, headers) {
             ask = Arc::new(Ask {
                 zone: Arc::clone(&decided.zone),
@@ -223,7 +239,7 @@ impl Pipeline {
         let formed = form::choose(&self.cache, &ask, wish, source).await;
         let story = formed.served.story;
         let now = self.clock.now();
-        let stale = formed.served.object.freshness.ttl(now) < 0;
+        let stale = formed.served.object.freshness().ttl(now) < 0;
         let delivery = Delivery {
             cache: &self.cache,
             node: &routes.node,
@@ -238,6 +254,7 @@ impl Pipeline {
             result: result_of(&story, stale),
             tier: tier_of(&story),
             detail: story.reason.or(story.because).unwrap_or(""),
+            stored: story.stored,
         })
     }
 
@@ -371,8 +388,9 @@ impl Pipeline {
         Told {
             response: refusal.response(&routes.node, &request_id),
             result,
-            tier: "",
+            tier: AnswerTier::None,
             detail: refusal.reason(),
+            stored: false,
         }
     }
 
@@ -422,7 +440,7 @@ impl Pipeline {
         let log = record.map(|(log, mut record)| {
             record.status = status.as_u16();
             record.cache = told.result.as_str();
-            record.tier = told.tier;
+            record.tier = told.tier.word();
             record.detail = told.detail.into();
             if let Some(state) = site {
                 record.site = Arc::clone(&state.site.name);
@@ -433,7 +451,7 @@ impl Pipeline {
             || Arc::clone(&self.no_site),
             |state| Arc::clone(&state.zone.metrics),
         );
-        if told.tier != Tier::Memory.as_str() {
+        if told.tier != AnswerTier::Memory {
             metrics.first_byte(self.clock.uptime().saturating_sub(started));
         }
         if !told.detail.is_empty() {
@@ -446,6 +464,7 @@ impl Pipeline {
             metrics,
             log,
             result: told.result,
+            tier: told.tier,
             status,
             body_bytes: 0,
             complete: false,
@@ -513,8 +532,12 @@ fn result_of(story: &Story, stale: bool) -> CacheResult {
     }
 }
 
-fn tier_of(story: &Story) -> &'static str {
-    story.tier.map_or("", Tier::as_str)
+fn tier_of(story: &Story) -> AnswerTier {
+    match story.tier {
+        Some(Tier::Memory) => AnswerTier::Memory,
+        Some(Tier::Disk) => AnswerTier::Disk,
+        None => AnswerTier::None,
+    }
 }
 
 fn protocol(version: Version) -> &'static str {

@@ -9,7 +9,7 @@ use http_body::{Frame, SizeHint};
 
 use crate::cache::{FillError, Reader};
 use crate::clock::SharedClock;
-use crate::telemetry::{AccessLog, CacheResult, Counted, Record, SiteMetrics};
+use crate::telemetry::{AccessLog, AnswerTier, CacheResult, Counted, Record, SiteMetrics};
 
 use super::multipart::Parts;
 
@@ -135,6 +135,7 @@ pub(super) struct Tally {
     pub(super) metrics: Arc<SiteMetrics>,
     pub(super) log: Option<(Arc<AccessLog>, Box<Record>)>,
     pub(super) result: CacheResult,
+    pub(super) tier: AnswerTier,
     pub(super) status: StatusCode,
     pub(super) body_bytes: u64,
     pub(super) complete: bool,
@@ -145,7 +146,7 @@ impl Drop for Tally {
     fn drop(&mut self) {
         let took = self.clock.uptime().saturating_sub(self.started);
         self.metrics
-            .request(self.result, self.status, self.body_bytes, took);
+            .request(self.result, self.tier, self.status, self.body_bytes, took);
         if let Some((log, mut record)) = self.log.take() {
             record.body_bytes = self.body_bytes;
             record.duration = took;

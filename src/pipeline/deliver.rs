@@ -76,13 +76,10 @@ impl Delivery<'_> {
         if !object.status.is_success() {
             return Precondition::Proceed;
         }
-        let etag = object.headers.get(ETAG);
-        let modified = object
-            .headers
-            .get(LAST_MODIFIED)
-            .or_else(|| object.headers.get(DATE));
+        let stored = object.headers();
+        let modified = stored.get(LAST_MODIFIED).or_else(|| stored.get(DATE));
         // RFC 9111 §4.3.2: a Date stands in for a Last-Modified that is not there.
-        policy::evaluate(self.method, &self.ask.headers, etag, modified)
+        policy::evaluate(self.method, &self.ask.headers, stored.get(ETAG), modified)
     }
 
     fn range(&self, status: StatusCode, served: &Served, length: u64) -> Ranges {
@@ -93,11 +90,12 @@ impl Delivery<'_> {
         {
             return Ranges::Whole;
         }
+        let stored = object.headers();
         let applies = policy::range_applies(
             &self.ask.headers,
-            object.headers.get(ETAG),
-            object.headers.get(LAST_MODIFIED),
-            object.headers.get(DATE),
+            stored.get(ETAG),
+            stored.get(LAST_MODIFIED),
+            stored.get(DATE),
         );
         if applies {
             range::resolve(self.ask.headers.get(RANGE), length)
@@ -166,26 +164,23 @@ impl Delivery<'_> {
             .sum::<u64>();
         let stamp = (self.settings.number << 8) | varies;
         let keeps = !formed.provisional && !formed.served.is_growing();
-        let mut headers = match object.dressed.get(stamp).filter(|_| keeps) {
+        let stored = object.headers();
+        let mut headers = match stored.dressed.get(stamp).filter(|_| keeps) {
             Some(headers) => headers,
             None => {
                 let headers = self.dress(formed);
                 if keeps {
-                    object.dressed.set(stamp, headers.clone());
+                    stored.dressed.set(stamp, headers.clone());
                 }
                 headers
             }
         };
-        let restarts = policy::restarts_age(
-            &self.site.cache,
-            &object.freshness,
-            &object.headers,
-            &headers,
-        );
+        let restarts =
+            policy::restarts_age(&self.site.cache, &object.freshness(), &stored, &headers);
         if let Some(age) = headers.get_mut(AGE) {
             let seconds = match restarts {
                 true => 0,
-                false => object.freshness.age(self.now).as_secs(),
+                false => object.freshness().age(self.now).as_secs(),
             };
             *age = HeaderValue::from(seconds);
         }
@@ -203,8 +198,8 @@ impl Delivery<'_> {
     /// to be set for each request.
     fn dress(&self, formed: &Formed) -> HeaderMap {
         let served = &formed.served;
-        let freshness = &served.object.freshness;
-        let mut headers = served.object.headers.clone();
+        let freshness = served.object.freshness();
+        let mut headers = HeaderMap::clone(&served.object.headers());
         policy::client_fields(
             &self.settings.zone.policy,
             served.object.status,
@@ -258,7 +253,7 @@ impl Delivery<'_> {
         let story = &served.story;
         let full = detail == CacheStatusDetail::Full;
         let forwarded = story.forward.is_some();
-        let words = details(story, &served.object.detail, formed.declined);
+        let words = details(story, &served.object.detail(), formed.declined);
         let field = CacheStatus {
             node: self.node,
             outcome: story.forward.map_or(Outcome::Hit, Outcome::Forward),
@@ -266,7 +261,7 @@ impl Delivery<'_> {
             stored: full && forwarded && story.stored,
             collapsed: (full && forwarded && story.collapsed).then_some(true),
             ttl: full
-                .then(|| served.object.freshness.ttl(self.now))
+                .then(|| served.object.freshness().ttl(self.now))
                 .filter(|_| !forwarded || story.stored || story.tier.is_some()),
             detail: Some(&*words).filter(|words| full && !words.is_empty()),
         };

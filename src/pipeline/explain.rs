@@ -137,7 +137,7 @@ impl Pipeline {
         let now = self.cache().clock().now();
         let stored = match self.cache().lookup(&ask).await {
             Lookup::Hit(stored) => {
-                let left = stored.object.freshness.ttl(now);
+                let left = stored.object.freshness().ttl(now);
                 told.decision = "hit";
                 told.code = "fresh";
                 told.reason = match left > 0 {
@@ -168,7 +168,7 @@ impl Pipeline {
             let object = &stored.object;
             let text = |name| {
                 object
-                    .headers
+                    .headers()
                     .get(name)
                     .and_then(|value| value.to_str().ok())
                     .map(str::to_owned)
@@ -177,8 +177,8 @@ impl Pipeline {
                 status: object.status.as_u16(),
                 tier: stored.tier.as_str(),
                 body_bytes: object.body.length(),
-                age_seconds: object.freshness.age(now).as_secs(),
-                ttl_seconds: object.freshness.ttl(now),
+                age_seconds: object.freshness().age(now).as_secs(),
+                ttl_seconds: object.freshness().ttl(now),
                 etag: text(http::header::ETAG),
                 content_type: text(http::header::CONTENT_TYPE),
                 version: format!("{:032x}", object.version),
@@ -270,7 +270,7 @@ impl Explanation {
         let names = |set| program.rules(set).map(|rule| rule.name.clone()).collect();
         match stored {
             Some(object) => {
-                let held = program.with_response(candidates, object.status, &object.headers);
+                let held = program.with_response(candidates, object.status, &object.headers());
                 self.rules = names(held);
                 self.rules_of_response = Vec::new();
             }

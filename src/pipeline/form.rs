@@ -36,7 +36,7 @@ pub(super) async fn choose(
     source: Served,
 ) -> Formed {
     let object = &source.object;
-    if variant::applies(&ask.zone.images, object.status, &object.headers)
+    if variant::applies(&ask.zone.images, object.status, &object.headers())
         && (wish.is_some() || ask.zone.images.auto)
     {
         return picture(cache, ask, wish.unwrap_or_else(Wish::auto), source).await;
@@ -44,7 +44,7 @@ pub(super) async fn choose(
     if variant::eligible(
         &ask.zone.compression,
         object.status,
-        &object.headers,
+        &object.headers(),
         source.length,
     ) {
         return coded(cache, ask, source).await;
@@ -60,7 +60,7 @@ async fn picture(cache: &Arc<Cache>, ask: &Arc<Ask>, wish: Wish, source: Served)
     }
     let accepts = |media_type| media_quality(&ask.headers, media_type) > 0;
     let recipe = variant::recipe(images, &wish, accepts("image/avif"), accepts("image/webp"))
-        .declared(SourceFormat::of_headers(&source.object.headers));
+        .declared(SourceFormat::of_headers(&source.object.headers()));
     // A picture is only made of an object that can be kept: making it again for each request is a gift to
     // whoever wants to keep the machine busy.
     let storable = source.story.stored || source.story.forward.is_none() || !source.is_growing();

@@ -14,6 +14,7 @@ mod request;
 mod routes;
 mod ruling;
 mod upload;
+mod warm;
 
 pub use self::answer::{Client, Pipeline};
 pub use self::body::Body;
@@ -23,3 +24,4 @@ pub use self::refuse::Refusal;
 pub use self::request::{Checked, RequestError, check, known_method};
 pub use self::routes::{Routes, SiteState};
 pub use self::ruling::Settings;
+pub use self::warm::{Sink, Warmed};

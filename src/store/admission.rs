@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::entry::CHUNK_BYTES;
 
-/// What an entry costs in memory as long as its disk has it, as measured: its place in the engine's index.
-pub(super) const INDEX_ENTRY_BYTES: u64 = 128;
+/// What an entry costs in memory as long as its disk has it: its slot in a table that has just doubled.
+pub(super) const INDEX_ENTRY_BYTES: u64 = 57;
 
 /// Answers that are remembered, so that all parts of an object get the same one.
 const ANSWERS_MAX: usize = 4096;

@@ -5,13 +5,13 @@
 //! caller takes it for a miss.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, SystemTime};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use super::entry::{Body, CHUNK_BYTES, Dressed, Entry, Object, VaryIndex};
+use super::entry::{CHUNK_BYTES, Entry, VaryIndex};
+use super::object::{Body, Draft, Object};
 use crate::policy::Freshness;
 
 /// Raised with every change of the bytes below; part of the disk tier's fingerprint.
@@ -51,8 +51,6 @@ pub(super) enum CodecError {
 pub(super) struct Record {
     pub(super) head: Bytes,
     pub(super) body: Bytes,
-    /// Which write this was; not kept on disk.
-    pub(super) write: u64,
 }
 
 impl Record {
@@ -84,7 +82,6 @@ impl Record {
         Ok(Self {
             head: head.freeze(),
             body,
-            write: 0,
         })
     }
 
@@ -94,7 +91,7 @@ impl Record {
     }
 
     pub(super) fn decode(self) -> Result<Entry, CodecError> {
-        let Self { mut head, body, .. } = self;
+        let Self { mut head, body } = self;
         let whole = head.len();
         let mut read = Reader(&mut head);
         if read.u8()? != FORMAT {
@@ -140,25 +137,27 @@ impl Record {
 }
 
 fn put_object(out: &mut BytesMut, object: &Object) -> Result<(), CodecError> {
-    put_text(out, &object.key)?;
-    put_text(out, &object.site)?;
+    put_text(out, object.key())?;
+    put_text(out, object.site())?;
     out.put_u128_le(object.url);
-    put_text(out, &object.path)?;
+    put_text(out, object.path())?;
     out.put_u128_le(object.version);
     out.put_u16_le(object.status.as_u16());
-    put_count(out, object.headers.len())?;
-    for (name, value) in &object.headers {
+    let headers = object.headers();
+    put_count(out, headers.len())?;
+    for (name, value) in headers.iter() {
         put_text(out, name.as_str())?;
         put_bytes(out, value.as_bytes())?;
     }
-    put_freshness(out, &object.freshness);
-    put_count(out, object.tags.len())?;
-    for tag in &object.tags {
+    put_freshness(out, &object.freshness());
+    let tags = object.tags();
+    put_count(out, tags.len())?;
+    for tag in &tags {
         out.put_u128_le(*tag);
     }
     out.put_u64_le(object.body_seq);
     out.put_u64_le(object.checked_seq);
-    put_text(out, &object.detail)?;
+    put_text(out, object.detail())?;
     if let Body::Chunked { length } = object.body {
         out.put_u64_le(length);
     }
@@ -180,7 +179,7 @@ fn read_object(
     let tags = (0..read.count()?)
         .map(|_| read.u128())
         .collect::<Result<_, _>>()?;
-    Ok(Object {
+    let draft = Draft {
         key,
         site,
         url,
@@ -195,10 +194,8 @@ fn read_object(
         detail: read.text()?,
         body: body(read)?,
         fetch_started: Duration::ZERO,
-        cleared_epoch: AtomicU64::new(0),
-        awaits_uses: AtomicBool::new(false),
-        dressed: Dressed::default(),
-    })
+    };
+    Ok(draft.seal())
 }
 
 fn read_headers(read: &mut Reader<'_>) -> Result<HeaderMap, CodecError> {
@@ -385,7 +382,6 @@ mod tests {
         Record {
             head: whole.freeze(),
             body: Bytes::new(),
-            write: 0,
         }
     }
 
@@ -425,9 +421,9 @@ mod tests {
         let Entry::Object(object) = testing::object("k", b"x") else {
             unreachable!()
         };
-        let mut object = Arc::into_inner(object).unwrap();
+        let mut object = object.draft();
         object.freshness.received_at = SystemTime::UNIX_EPOCH - Duration::new(5, 7);
-        check_round_trip(&Entry::Object(Arc::new(object)));
+        check_round_trip(&Entry::Object(Arc::new(object.seal())));
     }
 
     #[test]
@@ -438,7 +434,6 @@ mod tests {
                 let cut = Record {
                     head: record.head.slice(..length),
                     body: Bytes::new(),
-                    write: 0,
                 };
                 assert!(cut.decode().is_err(), "{length}");
             }
@@ -453,7 +448,6 @@ mod tests {
         let other = Record {
             head: head.freeze(),
             body: record.body,
-            write: 0,
         };
         assert_eq!(other.decode().unwrap_err(), CodecError::Format);
     }
@@ -467,7 +461,7 @@ mod tests {
     proptest! {
         #[test]
         fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
-            let record = Record { head: bytes.into(), body: Bytes::new(), write: 0 };
+            let record = Record { head: bytes.into(), body: Bytes::new() };
             drop(record.decode());
         }
 
@@ -478,7 +472,7 @@ mod tests {
                 let mut bytes = BytesMut::from(&record.head[..]);
                 let place = place % bytes.len();
                 bytes[place] ^= flip;
-                let record = Record { head: bytes.freeze(), body: Bytes::new(), write: 0 };
+                let record = Record { head: bytes.freeze(), body: Bytes::new() };
                 drop(record.decode());
             }
         }
@@ -499,14 +493,14 @@ mod tests {
                 headers.append("x-field", HeaderValue::from_str(value).unwrap());
             }
             let Entry::Object(object) = testing::object(&key, &body) else { unreachable!() };
-            let mut object = Arc::into_inner(object).unwrap();
+            let mut object = object.draft();
             object.path = path.into();
             object.headers = headers;
             object.tags = tags;
             (object.body_seq, object.checked_seq) = seqs;
             object.freshness.lifetime = Duration::new(lifetime.0, lifetime.1 % 1_000_000_000);
             object.status = StatusCode::from_u16(status).unwrap();
-            check_round_trip(&Entry::Object(Arc::new(object)));
+            check_round_trip(&Entry::Object(Arc::new(object.seal())));
         }
     }
 }

@@ -1,58 +1,42 @@
-//! The disk tier: foyer's block engine as a lossy, checksummed store of immutable records.
+//! The disk tier: a lossy, checksummed store of immutable records, in front of the engine in `blocks`.
 //!
-//! What it is not relied on for, because it was seen to fail: that a removed entry stays away, that an
-//! update that it drops leaves nothing old behind, that it pushes back when it is full, or that it
-//! survives an I/O error. Those are the business of the purge clocks, of [`DiskTier::forget`], of the
-//! byte budget here, and of [`DiskTier::watch`].
+//! It answers from the index, from what is not written yet, and from the blocks. What the system has in
+//! memory is read at once, on the caller's thread; only what must come from the disk goes to a thread
+//! that may wait. Trouble of any kind is a miss for the caller; trouble with writing ends the tier.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry as Slot;
-use std::future::Future;
-use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use foyer::{
-    Age, BlockEngineConfig, Code, Compression, DeviceBuilder, Error, FifoPicker, FsDeviceBuilder,
-    HybridCache, HybridCacheBuilder, HybridCachePolicy, Load, PsyncIoEngineConfig, RecoverMode,
-    Result as FoyerResult,
-};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use super::blocks::{self, NotIt, RECORD_HEADER_BYTES, Ring, Writer};
 use super::codec::Record;
 use super::counters::{DiskCounters, add};
-use super::entry::{Entry, EntryKey, Part};
+use super::device::Device;
+use super::entry::{Entry, EntryKey};
 use super::folder::{DiskTrouble, Geometry};
-use super::hash::{FoldBuilder, random_bytes};
+use super::hash::random_bytes;
+use super::places::Place;
 
-/// foyer writes in pages, and a record takes whole ones.
+/// Room is counted in these.
 const PAGE_BYTES: usize = 4096;
-/// What foyer puts around a record: its header and the key.
-const RECORD_OVERHEAD_BYTES: usize = 64;
-/// One of foyer's two flush buffers. What does not fit is dropped without a word, so no more than half
-/// of this is ever on its way.
-const FLUSH_BYTES: usize = 32 << 20;
-/// That half, in pages.
+/// Handed over and not written yet, at most: 16 MiB, held in memory meanwhile.
 const BUDGET_PAGES: u32 = 4096;
-const _: () = assert!(BUDGET_PAGES as usize * PAGE_BYTES == FLUSH_BYTES / 2);
-/// Blocks near their eviction: what is still read from them is written again. With 0.3 hot objects
-/// stayed (hit ratio 1.00 for 18 % more writes), with foyer's 0.1 they did not (0.50).
-const PROBATION: f64 = 0.3;
-/// Shards of foyer's write queue.
-const QUEUE_SHARDS: usize = 16;
+/// Written at once.
+const BATCH_BYTES: u64 = 4 << 20;
 /// Reads under way at once; each holds a thread of the blocking pool.
 const READS_MAX: usize = 128;
 /// Reads that fail one after the other before the tier is given up.
 const READ_ERRORS_MAX: u32 = 16;
-
-/// Missing writes that are kept in mind; beyond that nobody can say any more what a disk has missed.
-const LOST_MAX: usize = super::doubts::KEYS_MAX + 1;
 
 /// Times of the disk tier; shorter in tests.
 #[derive(Debug, Clone, Copy)]
@@ -63,58 +47,98 @@ pub(super) struct Patience {
     pub(super) load: Duration,
     /// How long a write may take before the tier is given up.
     pub(super) stall: Duration,
-    /// Before a tier that was given up is tried again; doubles up to `retry_max`.
+    /// Between two looks at the folder and writes that are read back.
+    pub(super) probe: Duration,
+    /// How long the start of the node waits for the tier.
+    pub(super) open: Duration,
+    /// Before a tier that was given up is tried again.
     pub(super) retry: Duration,
-    /// The longest time between two tries.
-    pub(super) retry_max: Duration,
 }
 
 impl Default for Patience {
     fn default() -> Self {
         Self {
             insert: Duration::from_millis(500),
-            load: Duration::from_secs(5),
-            stall: Duration::from_secs(30),
-            retry: Duration::from_secs(30),
-            retry_max: Duration::from_mins(10),
+            load: Duration::from_secs(2),
+            stall: Duration::from_secs(10),
+            probe: Duration::from_secs(5),
+            open: Duration::from_secs(1),
+            retry: Duration::from_secs(10),
         }
     }
 }
 
+/// What a tier is opened with.
+pub(super) struct TierPlan {
+    pub(super) device: Arc<dyn Device>,
+    pub(super) geometry: Geometry,
+    /// Outlives the tier.
+    pub(super) runtime: Handle,
+    pub(super) counters: Arc<DiskCounters>,
+    pub(super) patience: Patience,
+    /// Whether the folder and the files are as they were.
+    pub(super) inspect: Inspect,
+}
+
+/// A look at the folder; may block.
+pub(super) type Inspect = Arc<dyn Fn() -> Result<(), DiskTrouble> + Send + Sync>;
+
 /// A disk tier that is in use.
 pub(super) struct DiskTier {
-    hybrid: HybridCache<EntryKey, Record, FoldBuilder>,
-    /// In pages.
-    budget: Arc<Semaphore>,
-    reads: Semaphore,
+    shared: Arc<Shared>,
+    inspect: Inspect,
     record_bytes_max: usize,
-    on_their_way: Mutex<OnTheirWay>,
-    written_to: Notify,
+    /// An insert has waited in vain: the next do not wait until there has been room again.
+    crowded: AtomicBool,
+    reads: Arc<Semaphore>,
     read_errors: AtomicU32,
     reads_fail: Notify,
+}
+
+/// What the tier shares with the task that writes.
+struct Shared {
+    ring: Arc<Ring>,
+    queue: Mutex<Queue>,
+    /// Keys in the queue, so that the many who come when there are none need no lock.
+    pending: AtomicUsize,
+    /// In pages; closed when nothing is written any more.
+    budget: Arc<Semaphore>,
+    batch_bytes: u64,
+    work: Notify,
+    arrived: Notify,
+    closing: AtomicBool,
+    failure: OnceLock<DiskTrouble>,
+    /// The task that writes has ended.
+    over: CancellationToken,
+    runtime: Handle,
     counters: Arc<DiskCounters>,
     patience: Patience,
 }
 
-/// What was handed to foyer and is not yet known to be written.
+/// What was handed over and is not written yet.
 #[derive(Default)]
-struct OnTheirWay {
+struct Queue {
     writes: u64,
-    batch: Vec<Write>,
-    /// The write of each key that counts, or `None` when the key was forgotten since. foyer itself
-    /// answers from its queue also with what was removed or replaced in the meantime.
-    newest: HashMap<EntryKey, Option<u64>>,
-    /// Entries whose writes were missing.
-    lost: Vec<EntryKey>,
+    waiting: VecDeque<Write>,
+    /// The write of each key that counts. A key that was forgotten is not here, and its write is not
+    /// found when it arrives.
+    newest: HashMap<EntryKey, Pending>,
 }
 
 struct Write {
     key: EntryKey,
     number: u64,
-    room: Room,
+    record: Record,
+    /// Given back when it is dropped.
+    _room: Room,
 }
 
-/// Room in the flush buffer for one record.
+struct Pending {
+    number: u64,
+    record: Record,
+}
+
+/// Room in the queue for one record.
 pub(super) struct Room {
     _pages: OwnedSemaphorePermit,
 }
@@ -122,203 +146,226 @@ pub(super) struct Room {
 /// What a read has found.
 pub(super) struct Found {
     pub(super) record: Record,
-    /// Its block is about to be evicted.
+    /// Its block is about to be used again.
     pub(super) old: bool,
 }
 
+/// What can be said without waiting for the disk.
+pub(super) enum Look {
+    Found(Found),
+    Nothing,
+    /// It must be read from the disk.
+    OnDisk,
+}
+
 impl DiskTier {
-    /// Opens the tier in a prepared folder, on a runtime that outlives it.
-    pub(super) async fn open(
-        data: &Path,
-        geometry: Geometry,
-        runtime: &Handle,
-        counters: Arc<DiskCounters>,
-        patience: Patience,
-    ) -> Result<Self, DiskTrouble> {
+    /// Opens the tier: reads what the device holds, and makes sure that it can be written.
+    pub(super) async fn open(plan: TierPlan) -> Result<Self, DiskTrouble> {
         let engine = |error: &dyn std::fmt::Display| DiskTrouble::Engine {
             reason: error.to_string(),
         };
-        let size = |bytes: u64| usize::try_from(bytes).map_err(|error| engine(&error));
-        let block_bytes = size(geometry.block_bytes)?;
-        let device_bytes = size(geometry.device_bytes())?;
-        let (data, spawner) = (data.to_owned(), runtime.clone());
-        // On the runtime: foyer spawns as it recovers, and panics where others would return an error.
-        let hybrid = runtime
-            .spawn(async move {
-                let device = FsDeviceBuilder::new(data)
-                    .with_capacity(device_bytes)
-                    .build()?;
-                HybridCacheBuilder::new()
-                    .with_name("brim")
-                    .with_policy(HybridCachePolicy::WriteOnInsertion)
-                    .with_flush_on_close(false)
-                    // Nothing is ever put there: the memory tier is our own.
-                    .memory(PAGE_BYTES * QUEUE_SHARDS)
-                    .with_shards(QUEUE_SHARDS)
-                    .with_hash_builder(FoldBuilder)
-                    .with_weighter(|_, record: &Record| record.length())
-                    .storage()
-                    .with_io_engine_config(PsyncIoEngineConfig::new())
-                    .with_engine_config(
-                        BlockEngineConfig::new(device)
-                            .with_block_size(block_bytes)
-                            .with_flushers(1)
-                            .with_buffer_pool_size(FLUSH_BYTES)
-                            .with_submit_queue_size_threshold(2 * FLUSH_BYTES)
-                            .with_eviction_pickers(vec![Box::new(FifoPicker::new(PROBATION))])
-                            .with_tombstone_log(false),
-                    )
-                    .with_recover_mode(RecoverMode::Quiet)
-                    .with_compression(Compression::None)
-                    .with_spawner(spawner.into())
-                    .build()
-                    .await
-            })
+        let geometry = plan.geometry;
+        let ring = Arc::new(Ring::new(plan.device, geometry).map_err(|error| engine(&error))?);
+        // When the one who opens goes away, so does the work for him.
+        let unfinished = Abandon(Some(Arc::clone(&ring)));
+        let recovery = plan.runtime.spawn_blocking({
+            let ring = Arc::clone(&ring);
+            move || Writer::recover(ring)
+        });
+        let writer = recovery
             .await
             .map_err(|error| engine(&error))?
             .map_err(|error| engine(&error))?;
-        Ok(Self {
-            hybrid,
+        let shared = Arc::new(Shared {
+            ring,
+            queue: Mutex::default(),
+            pending: AtomicUsize::new(0),
             budget: Arc::new(Semaphore::new(BUDGET_PAGES as usize)),
-            reads: Semaphore::new(READS_MAX),
-            record_bytes_max: (block_bytes - PAGE_BYTES).min(FLUSH_BYTES / 2)
-                - RECORD_OVERHEAD_BYTES,
-            on_their_way: Mutex::default(),
-            written_to: Notify::new(),
+            // A batch must not come round the ring.
+            batch_bytes: BATCH_BYTES.min(geometry.device_bytes() / 4),
+            work: Notify::new(),
+            arrived: Notify::new(),
+            closing: AtomicBool::new(false),
+            failure: OnceLock::new(),
+            over: CancellationToken::new(),
+            runtime: plan.runtime.clone(),
+            counters: plan.counters,
+            patience: plan.patience,
+        });
+        // Ends when the tier is closed or dropped, or when a write fails.
+        plan.runtime
+            .spawn(Arc::clone(&shared).write_on(writer, CancelOnDrop(shared.over.clone())));
+        let budget_bytes = BUDGET_PAGES as usize * PAGE_BYTES - RECORD_HEADER_BYTES;
+        let tier = Self {
+            shared,
+            inspect: plan.inspect,
+            record_bytes_max: usize::try_from(blocks::record_bytes_max(geometry.block_bytes))
+                .map_or(budget_bytes, |block| block.min(budget_bytes)),
+            crowded: AtomicBool::new(false),
+            reads: Arc::new(Semaphore::new(READS_MAX)),
             read_errors: AtomicU32::new(0),
             reads_fail: Notify::new(),
-            counters,
-            patience,
-        })
+        };
+        tier.probe().await?;
+        unfinished.keep();
+        Ok(tier)
     }
 
-    /// The entry as a record, if it is not too large: foyer drops those without a word.
+    /// The entry as a record, if it is not too large for the tier.
     pub(super) fn record(&self, entry: &Entry) -> Option<Record> {
         let record = Record::encode(entry)
             .ok()
             .filter(|record| record.length() <= self.record_bytes_max);
         if record.is_none() {
-            add(&self.counters.refused_size, 1);
+            add(&self.shared.counters.refused_size, 1);
         }
         record
     }
 
-    /// Waits for room in the flush buffer. `None` is a refusal, and counted.
+    /// Waits for room in the queue. `None` is a refusal, and counted. Who comes after one who waited in
+    /// vain does not wait: a disk that dies holds up one request, not each.
     pub(super) async fn reserve(&self, record: &Record) -> Option<Room> {
-        let budget = Arc::clone(&self.budget);
-        let reserved = timeout(
-            self.patience.insert,
-            budget.acquire_many_owned(pages(record)),
-        )
-        .await;
-        match reserved {
-            Ok(Ok(permit)) => Some(Room { _pages: permit }),
-            Ok(Err(_)) | Err(_) => {
-                add(&self.counters.refused_full, 1);
+        let pages = pages(record);
+        let budget = || Arc::clone(&self.shared.budget);
+        let mut permit = budget().try_acquire_many_owned(pages).ok();
+        if permit.is_none() && !self.crowded.load(Ordering::Relaxed) {
+            let wait = self.shared.patience.insert;
+            let waited = timeout(wait, budget().acquire_many_owned(pages)).await;
+            permit = waited.ok().and_then(Result::ok);
+        }
+        self.crowded.store(permit.is_none(), Ordering::Relaxed);
+        if permit.is_none() {
+            add(&self.shared.counters.refused_full, 1);
+        }
+        permit.map(|pages| Room { _pages: pages })
+    }
+
+    /// Hands a record over for writing.
+    pub(super) fn write(&self, key: EntryKey, record: Record, room: Room) {
+        add(&self.shared.counters.writes, 1);
+        add(&self.shared.counters.written_bytes, record.length() as u64);
+        self.shared.hand_over(key, record, room);
+    }
+
+    /// Writes a record again that would be evicted soon though it is in use, if there is room now. Whether it did.
+    pub(super) fn rewrite(&self, key: EntryKey, record: Record) -> bool {
+        let budget = Arc::clone(&self.shared.budget);
+        let Ok(permit) = budget.try_acquire_many_owned(pages(&record)) else {
+            return false;
+        };
+        add(&self.shared.counters.rewrites, 1);
+        self.write(key, record, Room { _pages: permit });
+        true
+    }
+
+    /// Makes sure that what is on disk under the key is not found again, until a restart.
+    pub(super) fn forget(&self, key: &EntryKey) {
+        self.shared.forget(key);
+    }
+
+    /// Whether a read is worth while. May be wrong in either direction, seldom.
+    pub(super) fn may_contain(&self, key: &EntryKey) -> bool {
+        self.shared.is_pending(key) || self.place(key).is_some()
+    }
+
+    fn place(&self, key: &EntryKey) -> Option<Place> {
+        self.shared.ring.places.get(blocks::hash(key))
+    }
+
+    /// Looks for a record without waiting for the disk.
+    pub(super) fn look(&self, key: &EntryKey) -> Look {
+        if let Some(record) = self.shared.pending_record(key) {
+            return Look::Found(Found { record, old: false });
+        }
+        let Some(place) = self.place(key) else {
+            return Look::Nothing;
+        };
+        let mut bytes = vec![0; blocks::bytes_at(place)];
+        let offset = u64::from(place.offset);
+        match self
+            .shared
+            .ring
+            .device
+            .read_now(place.block, offset, &mut bytes)
+        {
+            Ok(true) => self
+                .open_record(key, place, bytes.into())
+                .map_or(Look::Nothing, Look::Found),
+            Ok(false) => Look::OnDisk,
+            Err(error) => {
+                self.note_read_error(key, place, &error);
+                Look::Nothing
+            }
+        }
+    }
+
+    /// Reads a record. Trouble of any kind is a miss, and counted.
+    pub(super) async fn load(&self, key: &EntryKey) -> Option<Found> {
+        match self.look(key) {
+            Look::Found(found) => return Some(found),
+            Look::Nothing => return None,
+            Look::OnDisk => {}
+        }
+        let place = self.place(key)?;
+        match timeout(self.shared.patience.load, self.read(place)).await {
+            Ok(Ok(bytes)) => self.open_record(key, place, bytes),
+            Ok(Err(error)) => {
+                self.note_read_error(key, place, &error);
+                None
+            }
+            Err(_elapsed) => {
+                self.note_read_error(key, place, &"timed out");
                 None
             }
         }
     }
 
-    /// Hands a record over for writing.
-    pub(super) fn write(&self, key: EntryKey, record: Record, room: Room) {
-        add(&self.counters.writes, 1);
-        add(&self.counters.written_bytes, record.length() as u64);
-        let number = {
-            let mut way = self.on_their_way.lock();
-            way.writes += 1;
-            let number = way.writes;
-            way.newest.insert(key, Some(number));
-            number
-        };
-        let record = Record {
-            write: number,
-            ..record
-        };
-        self.hybrid.storage_writer(key).force().insert(record);
-        // Only now: whoever takes the batch then waits for this write, too.
-        self.on_their_way
-            .lock()
-            .batch
-            .push(Write { key, number, room });
-        self.written_to.notify_one();
+    async fn read(&self, place: Place) -> io::Result<Bytes> {
+        // Never closed, so an error means that there is nothing to wait for.
+        let turn = Arc::clone(&self.reads).acquire_owned().await.ok();
+        let device = Arc::clone(&self.shared.ring.device);
+        let read = self.shared.runtime.spawn_blocking(move || {
+            let mut bytes = vec![0; blocks::bytes_at(place)];
+            let done = device.read(place.block, u64::from(place.offset), &mut bytes);
+            // A read that hangs keeps its turn, whoever still waits for it.
+            drop(turn);
+            done.map(|()| Bytes::from(bytes))
+        });
+        read.await.map_err(io::Error::other)?
     }
 
-    /// Writes a record again that would be evicted soon though it is in use, if there is room now. Whether it did.
-    pub(super) fn rewrite(&self, key: EntryKey, record: Record) -> bool {
-        let budget = Arc::clone(&self.budget);
-        let Ok(permit) = budget.try_acquire_many_owned(pages(&record)) else {
-            return false;
-        };
-        add(&self.counters.rewrites, 1);
-        self.write(key, record, Room { _pages: permit });
-        true
-    }
-
-    /// Makes sure that what is on disk under the key is not found again, until a restart. Needed before
-    /// an overwrite: an update that foyer drops would leave the old version in place.
-    pub(super) fn forget(&self, key: &EntryKey) {
-        if let Some(newest) = self.on_their_way.lock().newest.get_mut(key) {
-            *newest = None;
+    fn open_record(&self, key: &EntryKey, place: Place, bytes: Bytes) -> Option<Found> {
+        if self.read_errors.load(Ordering::Relaxed) != 0 {
+            self.read_errors.store(0, Ordering::Relaxed);
         }
-        if self.may_contain(key) {
-            self.hybrid.storage().delete(key);
-        }
-    }
-
-    /// Whether a read is worth while. May be wrong in either direction, seldom.
-    pub(super) fn may_contain(&self, key: &EntryKey) -> bool {
-        self.hybrid.storage().may_contains(key)
-    }
-
-    /// Reads a record. Trouble of any kind is a miss, and counted.
-    pub(super) async fn load(&self, key: &EntryKey) -> Option<Found> {
-        let read = async {
-            // Never closed, so an error means that there is nothing to wait for.
-            let _turn = self.reads.acquire().await.ok();
-            self.hybrid.storage().load(key).await
-        };
-        let found = match timeout(self.patience.load, read).await {
-            Ok(Ok(Load::Entry {
-                value, populated, ..
-            })) => Some(Found {
-                record: value,
-                old: populated.age == Age::Old,
+        match blocks::read_record(key, place, bytes) {
+            Ok(record) => Some(Found {
+                record,
+                old: self.shared.ring.is_old(place.block),
             }),
-            Ok(Ok(Load::Piece { piece, .. })) => {
-                let record = piece.value().clone();
-                self.is_newest(key, &record)
-                    .then_some(Found { record, old: false })
+            Err(not_it) => {
+                // Gone from the index already when its block was used again while we read.
+                if self.place(key) == Some(place) {
+                    self.shared.ring.places.remove_at(blocks::hash(key), place);
+                    if not_it == NotIt::Damaged {
+                        add(&self.shared.counters.corrupt, 1);
+                    }
+                }
+                None
             }
-            Ok(Ok(Load::Miss | Load::Throttled)) => None,
-            Ok(Err(error)) => {
-                self.note_read_error(key, &error);
-                return None;
-            }
-            Err(_elapsed) => {
-                self.note_read_error(key, &"timed out");
-                return None;
-            }
-        };
-        self.read_errors.store(0, Ordering::Relaxed);
-        found
-    }
-
-    /// Whether a record from foyer's queue is what was last written under the key.
-    fn is_newest(&self, key: &EntryKey, record: &Record) -> bool {
-        self.on_their_way.lock().newest.get(key) == Some(&Some(record.write))
+        }
     }
 
     /// Forgets a record that is not an entry.
     pub(super) fn note_corrupt(&self, key: &EntryKey) {
-        add(&self.counters.corrupt, 1);
+        add(&self.shared.counters.corrupt, 1);
         self.forget(key);
     }
 
-    fn note_read_error(&self, key: &EntryKey, error: &dyn std::fmt::Display) {
-        add(&self.counters.read_errors, 1);
+    fn note_read_error(&self, key: &EntryKey, place: Place, error: &dyn std::fmt::Display) {
+        add(&self.shared.counters.read_errors, 1);
         // Else it would be read, and fail, for ever.
-        self.hybrid.storage().delete(key);
+        self.shared.ring.places.remove_at(blocks::hash(key), place);
         let in_a_row = self.read_errors.fetch_add(1, Ordering::Relaxed) + 1;
         if in_a_row == 1 {
             warn!(%error, "a read from the disk tier failed");
@@ -328,186 +375,307 @@ impl DiskTier {
         }
     }
 
-    /// Follows the writes, and gives their room back. Returns when the tier is no longer of use.
+    /// Looks after the tier. Returns when it is no longer of use.
     pub(super) async fn watch(&self) -> DiskTrouble {
         tokio::select! {
-            trouble = self.follow_writes() => trouble,
+            () = self.shared.over.cancelled() => self.shared.trouble(),
             () = self.reads_fail.notified() => DiskTrouble::ReadsFail,
+            trouble = self.look_after() => trouble,
         }
     }
 
-    async fn follow_writes(&self) -> DiskTrouble {
+    /// Also when nobody uses the tier: what is found out early does not cost a request.
+    async fn look_after(&self) -> DiskTrouble {
         loop {
-            let batch = std::mem::take(&mut self.on_their_way.lock().batch);
-            if batch.is_empty() {
-                self.written_to.notified().await;
-                continue;
-            }
-            if !self.drained().await {
-                return DiskTrouble::Stalled;
-            }
-            // foyer tells nobody about a write that failed, so look. Some are missing for good
-            // reasons, such as a removal meanwhile; the probe decides.
-            let missing = batch
-                .iter()
-                .filter(|write| !self.may_contain(&write.key))
-                .map(|write| write.key);
-            let missing: Vec<EntryKey> = missing.collect();
-            self.have_arrived(batch);
-            let lost = missing.len();
-            self.note_lost(missing);
-            if lost == 0 {
-                continue;
-            }
-            add(&self.counters.lost, lost as u64);
-            debug!(lost, "writes to the disk tier are missing");
-            if !self.answers_a_probe().await {
-                return DiskTrouble::WritesLost;
+            sleep(self.shared.patience.probe).await;
+            if let Err(trouble) = self.probe().await {
+                return trouble;
             }
         }
     }
 
-    fn note_lost(&self, missing: Vec<EntryKey>) {
-        let mut way = self.on_their_way.lock();
-        let room = LOST_MAX.saturating_sub(way.lost.len());
-        way.lost.extend(missing.into_iter().take(room));
-    }
-
-    fn have_arrived(&self, batch: Vec<Write>) {
-        let mut way = self.on_their_way.lock();
-        for Write { key, number, room } in batch {
-            if let Slot::Occupied(newest) = way.newest.entry(key)
-                && newest.get().is_none_or(|newest| newest == number)
-            {
-                newest.remove();
+    /// Whether the folder is as it was, and something written can be read back.
+    async fn probe(&self) -> Result<(), DiskTrouble> {
+        let shared = &self.shared;
+        let inspect = Arc::clone(&self.inspect);
+        let inspected = shared.runtime.spawn_blocking(move || inspect());
+        match timeout(shared.patience.stall, inspected).await {
+            Ok(Ok(inspected)) => inspected?,
+            Ok(Err(error)) => {
+                let reason = error.to_string();
+                return Err(DiskTrouble::Engine { reason });
             }
-            drop(room);
+            Err(_elapsed) => return Err(DiskTrouble::Stalled),
         }
-    }
-
-    /// Whether all that was handed over before has been dealt with in time.
-    async fn drained(&self) -> bool {
-        timeout(self.patience.stall, self.hybrid.storage().wait())
-            .await
-            .is_ok()
-    }
-
-    /// Whether something written can be read back.
-    async fn answers_a_probe(&self) -> bool {
-        let Ok(id) = random_bytes() else { return true };
-        let key = EntryKey {
-            id: u128::from_le_bytes(id),
-            part: Part::Chunk(u32::MAX),
+        let Ok(told) = random_bytes::<32>() else {
+            return Ok(());
         };
-        let Ok(record) = Record::encode(&Entry::Chunk(Bytes::copy_from_slice(&id))) else {
-            return true;
+        let (key, told) = (blocks::probe_key(), Bytes::copy_from_slice(&told));
+        let answer = timeout(shared.patience.stall, self.write_and_read(key, &told)).await;
+        shared.forget(&key);
+        match answer {
+            Ok(Ok(read)) if read == told => Ok(()),
+            Ok(Ok(_) | Err(_)) => Err(shared
+                .failure
+                .get()
+                .cloned()
+                .unwrap_or(DiskTrouble::WritesLost)),
+            Err(_elapsed) => Err(DiskTrouble::Stalled),
+        }
+    }
+
+    async fn write_and_read(&self, key: EntryKey, told: &Bytes) -> io::Result<Bytes> {
+        let shared = &self.shared;
+        let budget = Arc::clone(&shared.budget);
+        let room = budget.acquire_owned().await.map_err(io::Error::other)?;
+        let record = Record {
+            head: told.clone(),
+            body: Bytes::new(),
         };
         // Not by `write`: it takes no part in the accounts.
-        self.hybrid.storage_writer(key).force().insert(record);
-        let answered = self.drained().await
-            && self.load(&key).await.is_some_and(
-                |found| matches!(found.record.decode(), Ok(Entry::Chunk(bytes)) if bytes == id[..]),
-            );
-        self.forget(&key);
-        answered
-    }
-
-    /// What may not have reached the disk, and what had been forgotten before it was to be written.
-    pub(super) fn unsettled(&self) -> Vec<EntryKey> {
-        let way = self.on_their_way.lock();
-        way.newest.keys().chain(&way.lost).copied().collect()
+        shared.hand_over(key, record, Room { _pages: room });
+        // Ends with the write, or with the timeout around it.
+        loop {
+            let arrived = shared.arrived.notified();
+            if !shared.is_pending(&key) {
+                break;
+            }
+            tokio::select! {
+                () = arrived => {}
+                () = shared.over.cancelled() => break,
+            }
+        }
+        let missing = || io::Error::from(io::ErrorKind::NotFound);
+        let place = self.place(&key).ok_or_else(missing)?;
+        let bytes = self.read(place).await?;
+        let record = blocks::read_record(&key, place, bytes).map_err(|_| missing())?;
+        Ok(record.head)
     }
 
     /// Waits until all that was handed over has been dealt with.
     pub(super) async fn settle(&self) {
-        // All the room is free only when nothing is on its way. Never closed, so never an error.
-        drop(self.budget.acquire_many(BUDGET_PAGES).await);
+        // All the room is free only when nothing is on its way; closed when the tier has failed.
+        drop(self.shared.budget.acquire_many(BUDGET_PAGES).await);
+    }
+
+    /// What was handed over and may not have reached the disk.
+    pub(super) fn unsettled(&self) -> Vec<EntryKey> {
+        self.shared.queue.lock().newest.keys().copied().collect()
     }
 
     /// Parts of 64 of the room on the way to the disk that are free.
     pub(super) fn free_room(&self) -> u32 {
-        let free = u32::try_from(self.budget.available_permits()).unwrap_or(BUDGET_PAGES);
-        free / (BUDGET_PAGES / 64)
+        let free = self.shared.budget.available_permits();
+        u32::try_from(free).unwrap_or(BUDGET_PAGES) / (BUDGET_PAGES / 64)
     }
 
     /// Bytes handed over that are not written yet.
     pub(super) fn waiting_bytes(&self) -> u64 {
-        let free = self.budget.available_permits() as u64;
+        let free = self.shared.budget.available_permits() as u64;
         u64::from(BUDGET_PAGES).saturating_sub(free) * PAGE_BYTES as u64
     }
 
-    /// Ends the tier: nothing is taken any more, what was taken is written.
-    pub(super) fn close(&self) -> impl Future<Output = FoyerResult<()>> + Send + 'static {
-        let hybrid = self.hybrid.clone();
-        async move { hybrid.close().await }
+    /// Records that can be found.
+    pub(super) fn entries(&self) -> u64 {
+        self.shared.ring.places.entries()
+    }
+
+    /// What the index takes in memory, about.
+    pub(super) fn index_bytes(&self) -> u64 {
+        self.shared.ring.places.bytes()
+    }
+
+    /// Ends the tier: nothing is taken any more, what was taken is written. Whether it was.
+    pub(super) async fn close(&self) -> bool {
+        self.shared.closing.store(true, Ordering::Release);
+        self.shared.work.notify_one();
+        self.shared.over.cancelled().await;
+        self.shared.failure.get().is_none()
     }
 }
 
-/// What a record takes on disk.
+impl Drop for DiskTier {
+    fn drop(&mut self) {
+        self.shared.abandon();
+    }
+}
+
+impl Shared {
+    fn hand_over(&self, key: EntryKey, record: Record, room: Room) {
+        let mut queue = self.queue.lock();
+        if self.over.is_cancelled() || self.closing.load(Ordering::Acquire) {
+            return;
+        }
+        queue.writes += 1;
+        let number = queue.writes;
+        let pending = Pending {
+            number,
+            record: record.clone(),
+        };
+        if queue.newest.insert(key, pending).is_none() {
+            self.pending.fetch_add(1, Ordering::Release);
+        }
+        queue.waiting.push_back(Write {
+            key,
+            number,
+            record,
+            _room: room,
+        });
+        drop(queue);
+        self.work.notify_one();
+    }
+
+    fn is_pending(&self, key: &EntryKey) -> bool {
+        self.pending.load(Ordering::Acquire) != 0 && self.queue.lock().newest.contains_key(key)
+    }
+
+    fn pending_record(&self, key: &EntryKey) -> Option<Record> {
+        if self.pending.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        let queue = self.queue.lock();
+        queue.newest.get(key).map(|pending| pending.record.clone())
+    }
+
+    fn forget(&self, key: &EntryKey) {
+        if self.pending.load(Ordering::Acquire) != 0 {
+            let mut queue = self.queue.lock();
+            if queue.newest.remove(key).is_some() {
+                self.pending.fetch_sub(1, Ordering::Release);
+            }
+            // With the lock: what has just arrived is in the index by now or never.
+            self.ring.places.remove(blocks::hash(key));
+        } else {
+            self.ring.places.remove(blocks::hash(key));
+        }
+    }
+
+    /// Writes what is handed over, until the tier ends in one way or another.
+    async fn write_on(self: Arc<Self>, mut writer: Writer, over: CancelOnDrop) {
+        loop {
+            let batch = self.next_batch();
+            if batch.is_empty() {
+                let closing = self.closing.load(Ordering::Acquire);
+                if closing || self.ring.abandoned.load(Ordering::Acquire) {
+                    break;
+                }
+                self.work.notified().await;
+                continue;
+            }
+            let count = batch.len() as u64;
+            let job = self.runtime.spawn_blocking(move || {
+                let records: Vec<_> = batch
+                    .iter()
+                    .map(|write| (write.key, write.record.clone()))
+                    .collect();
+                let places = writer.append(&records);
+                (writer, batch, places)
+            });
+            let trouble = match timeout(self.patience.stall, job).await {
+                Ok(Ok((back, batch, Ok(places)))) => {
+                    writer = back;
+                    self.have_arrived(batch, &places);
+                    continue;
+                }
+                Ok(Ok((_, _, Err(error)))) => DiskTrouble::WriteFailed {
+                    source: Arc::new(error),
+                },
+                Ok(Err(error)) => DiskTrouble::Engine {
+                    reason: error.to_string(),
+                },
+                Err(_elapsed) => DiskTrouble::Stalled,
+            };
+            self.fail(trouble, count);
+            break;
+        }
+        self.ring.abandoned.store(true, Ordering::Release);
+        self.budget.close();
+        drop(over);
+    }
+
+    fn next_batch(&self) -> Vec<Write> {
+        let mut queue = self.queue.lock();
+        let (mut bytes, mut count) = (0, 0);
+        for write in &queue.waiting {
+            bytes += write.record.length() as u64;
+            if bytes > self.batch_bytes && count > 0 {
+                break;
+            }
+            count += 1;
+        }
+        queue.waiting.drain(..count).collect()
+    }
+
+    fn have_arrived(&self, batch: Vec<Write>, places: &[Place]) {
+        let mut queue = self.queue.lock();
+        for (write, place) in batch.iter().zip(places) {
+            let newest = queue.newest.get(&write.key).map(|pending| pending.number);
+            if newest == Some(write.number) {
+                self.ring.places.insert(blocks::hash(&write.key), *place);
+                queue.newest.remove(&write.key);
+                // After the insertion: who sees none pending must see the place.
+                self.pending.fetch_sub(1, Ordering::Release);
+            }
+        }
+        drop(queue);
+        // With the batch goes the room that it took.
+        drop(batch);
+        self.arrived.notify_waiters();
+    }
+
+    fn fail(&self, trouble: DiskTrouble, count: u64) {
+        let lost = count + self.queue.lock().waiting.len() as u64;
+        add(&self.counters.lost, lost);
+        debug!(lost, "writes to the disk tier are lost");
+        // There is only one failure: the task that writes ends with it.
+        drop(self.failure.set(trouble));
+    }
+
+    fn trouble(&self) -> DiskTrouble {
+        let unknown = || DiskTrouble::Engine {
+            reason: "the task that writes has ended".to_owned(),
+        };
+        self.failure.get().cloned().unwrap_or_else(unknown)
+    }
+
+    fn abandon(&self) {
+        self.ring.abandoned.store(true, Ordering::Release);
+        self.work.notify_one();
+    }
+}
+
+/// Tells the engine to stop, unless its opening was brought to an end.
+struct Abandon(Option<Arc<Ring>>);
+
+impl Abandon {
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Abandon {
+    fn drop(&mut self) {
+        if let Some(ring) = &self.0 {
+            ring.abandoned.store(true, Ordering::Release);
+        }
+    }
+}
+
+/// Says that a task has ended, in whatever way.
+struct CancelOnDrop(CancellationToken);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+/// What a record takes on disk, about.
 pub(super) fn bytes_on_disk(record: &Record) -> u64 {
     u64::from(pages(record)) * PAGE_BYTES as u64
 }
 
 fn pages(record: &Record) -> u32 {
-    let pages = (record.length() + RECORD_OVERHEAD_BYTES).div_ceil(PAGE_BYTES);
+    let pages = (record.length() + RECORD_HEADER_BYTES).div_ceil(PAGE_BYTES);
     u32::try_from(pages).unwrap_or(u32::MAX)
-}
-
-const KEY_BYTES: usize = 24;
-
-impl Code for EntryKey {
-    fn encode(&self, writer: &mut impl std::io::Write) -> FoyerResult<()> {
-        let part = match self.part {
-            Part::Head => 0,
-            Part::Chunk(number) => 1 + u64::from(number),
-        };
-        writer
-            .write_all(&self.id.to_le_bytes())
-            .map_err(Error::io_error)?;
-        writer
-            .write_all(&part.to_le_bytes())
-            .map_err(Error::io_error)
-    }
-
-    fn decode(reader: &mut impl std::io::Read) -> FoyerResult<Self> {
-        let (mut id, mut part) = ([0; 16], [0; 8]);
-        reader.read_exact(&mut id).map_err(Error::io_error)?;
-        reader.read_exact(&mut part).map_err(Error::io_error)?;
-        let part = match u64::from_le_bytes(part) {
-            0 => Part::Head,
-            number => Part::Chunk(u32::try_from(number - 1).map_err(|error| {
-                Error::io_error(std::io::Error::new(std::io::ErrorKind::InvalidData, error))
-            })?),
-        };
-        Ok(Self {
-            id: u128::from_le_bytes(id),
-            part,
-        })
-    }
-
-    fn estimated_size(&self) -> usize {
-        KEY_BYTES
-    }
-}
-
-impl Code for Record {
-    fn encode(&self, writer: &mut impl std::io::Write) -> FoyerResult<()> {
-        writer.write_all(&self.head).map_err(Error::io_error)?;
-        writer.write_all(&self.body).map_err(Error::io_error)
-    }
-
-    fn decode(reader: &mut impl std::io::Read) -> FoyerResult<Self> {
-        // Bounded by the length that foyer has checked: the reader is a slice of it.
-        let mut head = Vec::new();
-        reader.read_to_end(&mut head).map_err(Error::io_error)?;
-        Ok(Self {
-            head: head.into(),
-            body: Bytes::new(),
-            write: 0,
-        })
-    }
-
-    fn estimated_size(&self) -> usize {
-        self.length()
-    }
 }

@@ -60,9 +60,9 @@ impl Disk {
         self.slot.counters()
     }
 
-    /// Entries that it has, about.
+    /// Entries that it has.
     pub(super) fn entries(&self) -> u64 {
-        self.rotation.entries()
+        self.tier().map_or(0, |tier| tier.entries())
     }
 
     /// Where its log is.
@@ -141,7 +141,7 @@ pub(super) struct Disks {
     index_bytes_max: AtomicU64,
 }
 
-/// Eight million entries.
+/// Eighteen million entries.
 const INDEX_BYTES: u64 = 1 << 30;
 
 impl Disks {
@@ -200,8 +200,8 @@ impl Disks {
 
     /// What the index of all disks takes of the memory, about.
     pub(super) fn index_bytes(&self) -> u64 {
-        let entries: u64 = self.all.iter().map(Disk::entries).sum();
-        entries.saturating_mul(INDEX_ENTRY_BYTES)
+        let tiers = self.all.iter().filter_map(Disk::tier);
+        tiers.map(|tier| tier.index_bytes()).sum()
     }
 
     pub(super) fn index_bytes_max(&self) -> u64 {
@@ -215,7 +215,9 @@ impl Disks {
     /// Whether the index has room for the entries of an object of this size.
     pub(super) fn has_index_for(&self, bytes: u64) -> bool {
         let capacity = self.all.iter().map(|disk| disk.slot.size_bytes()).sum();
-        let least = least_bytes(self.index_bytes(), self.index_bytes_max(), capacity);
+        let entries: u64 = self.all.iter().map(Disk::entries).sum();
+        let used = entries.saturating_mul(INDEX_ENTRY_BYTES);
+        let least = least_bytes(used, self.index_bytes_max(), capacity);
         bytes.min(CHUNK_BYTES as u64) >= least
     }
 

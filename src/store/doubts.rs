@@ -127,12 +127,18 @@ impl Doubts {
         }
     }
 
-    /// The disk comes back: `put_in` takes the tier into use, behind the removal of all that is in doubt.
-    pub(super) fn come_back(&self, tier: &DiskTier, started_empty: bool, put_in: impl FnOnce()) {
+    /// The disk has been emptied: what it misses from now on is all that it misses.
+    pub(super) fn begin_anew(&self) {
         let mut state = self.state.lock();
-        if started_empty {
-            *state = State::default();
-        }
+        *state = State {
+            is_away: state.is_away,
+            ..State::default()
+        };
+    }
+
+    /// The disk comes back: `put_in` takes the tier into use, behind the removal of all that is in doubt.
+    pub(super) fn come_back(&self, tier: &DiskTier, put_in: impl FnOnce()) {
+        let mut state = self.state.lock();
         for id in &state.heads {
             tier.forget(&EntryKey::head(*id));
         }

@@ -1,13 +1,10 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::HeaderName;
 
-use crate::policy::Freshness;
+use super::object::{Object, allocated};
 
 /// Bytes of a chunk, but for the last of a body.
 ///
@@ -76,89 +73,6 @@ pub enum Entry {
     Chunk(Bytes),
 }
 
-/// A stored response: its fields, and its body or where the body is.
-#[derive(Debug)]
-pub struct Object {
-    /// The whole key as text, compared on every hit.
-    pub key: Box<str>,
-    /// The site that it belongs to.
-    pub site: Box<str>,
-    /// The keyed hash that exact purges name.
-    pub url: u128,
-    /// The path without the query, for prefix purges.
-    pub path: Box<str>,
-    /// Random, and never given to other bytes: the chunks are kept under it.
-    pub version: u128,
-    /// The status of the response.
-    pub status: StatusCode,
-    /// The fields of the response.
-    pub headers: HeaderMap,
-    /// How long it may be used.
-    pub freshness: Freshness,
-    /// The body.
-    pub body: Body,
-    /// Keyed hashes of its tags.
-    pub tags: Vec<u128>,
-    /// The purge sequence when the fetch of its bytes started.
-    pub body_seq: u64,
-    /// The purge sequence when its last successful validation started.
-    pub checked_seq: u64,
-    /// Uptime at which its fetch, or its last validation, began: a later one of the same process is newer. Not kept
-    /// on disk, where it is zero.
-    pub fetch_started: Duration,
-    /// Short free text, such as how a variant was made.
-    pub detail: Box<str>,
-    /// The purge epoch of its site at which it was last found to be valid; 0 is never. Not kept on disk.
-    pub cleared_epoch: AtomicU64,
-    /// Whether a disk takes it once it has been asked for more often. Not kept on disk.
-    pub awaits_uses: AtomicBool,
-    /// Its fields as they last went out. Not kept on disk.
-    pub dressed: Dressed,
-}
-
-/// The fields of an object as whoever serves it last made them, with a stamp of what they were made by.
-/// Making them once and copying them is cheaper than making them for every request.
-#[derive(Debug, Default)]
-pub struct Dressed(ArcSwapOption<(u64, HeaderMap)>);
-
-impl Dressed {
-    /// A copy of the fields, if they were made by what `stamp` stands for.
-    #[must_use]
-    pub fn get(&self, stamp: u64) -> Option<HeaderMap> {
-        let kept = self.0.load();
-        let (made_by, headers) = &**kept.as_ref()?;
-        (*made_by == stamp).then(|| headers.clone())
-    }
-
-    /// Keeps the fields.
-    pub fn set(&self, stamp: u64, headers: HeaderMap) {
-        self.0.store(Some(Arc::new((stamp, headers))));
-    }
-}
-
-/// The body of an [`Object`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Body {
-    /// Kept with the head.
-    Inline(Bytes),
-    /// Kept as chunks of [`CHUNK_BYTES`] under the object's version.
-    Chunked {
-        /// Bytes of all chunks together.
-        length: u64,
-    },
-}
-
-impl Body {
-    /// Bytes of the body.
-    #[must_use]
-    pub fn length(&self) -> u64 {
-        match self {
-            Self::Inline(bytes) => bytes.len() as u64,
-            Self::Chunked { length } => *length,
-        }
-    }
-}
-
 /// Which request fields choose among the responses of a key, and the entries of those responses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VaryIndex {
@@ -209,38 +123,21 @@ pub struct Kept {
 }
 
 impl Entry {
-    /// What the entry costs in memory, about.
+    /// What the entry costs in memory, with what the tier itself needs for one.
     pub(super) fn weight(&self) -> usize {
-        // What the tier itself needs for an entry, and the allocations around one, as measured.
-        const OVERHEAD: usize = 256;
+        // foyer's record of an entry, and its place in the index, as measured.
+        const RECORD: usize = 192;
         let own = match self {
-            Self::Chunk(bytes) => bytes.len(),
+            Self::Chunk(bytes) => allocated(bytes.len()) + allocated(24),
             Self::Vary(index) => {
-                let fields: usize = index.fields.iter().map(|name| name.as_str().len()).sum();
-                let variants: usize = index.variants.iter().map(|(key, _)| key.len() + 48).sum();
-                index.key.len() + fields + variants
+                let fields = index.fields.iter().map(|name| name.as_str().len() + 32);
+                let variants = index.variants.iter().map(|(key, _)| key.len() + 64);
+                allocated(size_of::<VaryIndex>() + index.key.len() + 16)
+                    + fields.sum::<usize>()
+                    + variants.sum::<usize>()
             }
-            Self::Object(object) => {
-                let fields: usize = object
-                    .headers
-                    .iter()
-                    // Twice: as they came and as they go out.
-                    .map(|(name, value)| name.as_str().len() + value.len() + 2 * 112)
-                    .sum();
-                let body = match &object.body {
-                    Body::Inline(bytes) => bytes.len(),
-                    Body::Chunked { .. } => 0,
-                };
-                size_of::<Object>()
-                    + object.key.len()
-                    + object.site.len()
-                    + object.path.len()
-                    + object.detail.len()
-                    + object.tags.len() * size_of::<u128>()
-                    + fields
-                    + body
-            }
+            Self::Object(object) => object.memory_bytes(),
         };
-        OVERHEAD + own
+        RECORD + own
     }
 }

@@ -2,31 +2,38 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{FallocateFlags, fallocate, statvfs};
+use parking_lot::Mutex;
+use rustix::fs::{FallocateFlags, StatVfsMountFlags, fallocate, statvfs};
 use rustix::io::Errno;
-use tracing::info;
+use tracing::{info, warn};
 
-use super::codec;
+use super::device::Files;
 use super::hash::write_durably;
+use super::{blocks, codec};
 
-/// The least that the disk tier works with; below eight blocks its flusher can wait for ever for one
-/// that is free.
+/// The least that the disk tier works with: with fewer, too much is gone with each that is used again.
 const BLOCKS_MIN: u64 = 8;
 /// What the block size aims at: one open file for each block, and eviction by whole blocks, so neither
 /// too many nor too few.
 const BLOCKS_WANTED: u64 = 128;
 const BLOCK_BYTES_MIN: u64 = 16 << 20;
-/// foyer keeps offsets in a block as `u32`.
+/// Offsets in a block are kept as `u32`.
 const BLOCK_BYTES_MAX: u64 = 1 << 30;
 
 const LOCK_FILE: &str = "lock";
 const DATA_FOLDER: &str = "data";
 const FINGERPRINT_FILE: &str = "fingerprint";
-/// How foyer names its block files; they are made here first, so that their space is there.
-const BLOCK_FILE_PREFIX: &str = "foyer-storage-direct-fs-";
+const BLOCK_FILE_PREFIX: &str = "block-";
+/// Names that the block files had in earlier versions.
+const EARLIER_PREFIX: &str = "foyer-storage-";
+/// Folders of what is being removed.
+const ASIDE_PREFIX: &str = "old-";
+/// Of those, at most; each is removed at the next start at the latest.
+const ASIDE_MAX: u32 = 1000;
 
 /// Why the disk tier is not in use. The node serves from memory meanwhile, and tries again.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -73,6 +80,30 @@ pub enum DiskTrouble {
         /// What it said.
         reason: String,
     },
+    /// It is being opened; a large one takes a while.
+    #[error("it is being opened")]
+    Opening,
+    /// The system refused to write.
+    #[error("cannot write: {source}")]
+    WriteFailed {
+        /// What the system said.
+        #[source]
+        source: Arc<io::Error>,
+    },
+    /// A file was removed, replaced or cut while it was in use.
+    #[error("{path} {what}")]
+    Gone {
+        /// The file.
+        path: PathBuf,
+        /// What happened to it.
+        what: &'static str,
+    },
+    /// The file system can only be read.
+    #[error("the file system of {path} is read-only")]
+    ReadOnly {
+        /// The folder.
+        path: PathBuf,
+    },
     /// What was written could not be read back.
     #[error("writes are lost")]
     WritesLost,
@@ -97,6 +128,10 @@ impl DiskTrouble {
             Self::NotWritable { .. } => "not-writable",
             Self::NoRoom { .. } => "no-room",
             Self::Engine { .. } => "engine",
+            Self::Opening => "opening",
+            Self::WriteFailed { .. } => "write-failed",
+            Self::Gone { .. } => "gone",
+            Self::ReadOnly { .. } => "read-only",
             Self::WritesLost => "writes-lost",
             Self::Stalled => "stalled",
             Self::ReadsFail => "reads-fail",
@@ -142,8 +177,7 @@ impl Geometry {
     }
 }
 
-/// What must be the same for the content of a folder to be of use. Were it not compared, foyer would cut
-/// its files to the new block size and then fail on every read.
+/// What must be the same for the content of a folder to be of use.
 #[derive(Debug, Clone)]
 pub(super) struct Fingerprint {
     pub(super) geometry: Geometry,
@@ -156,7 +190,8 @@ pub(super) struct Fingerprint {
 impl Fingerprint {
     fn text(&self) -> String {
         format!(
-            "brim disk tier\nformat = {}\nblock_bytes = {}\nblocks = {}\nhash_key = {}\nclocks = {}\n",
+            "brim disk tier\nblocks_format = {}\nformat = {}\nblock_bytes = {}\nblocks = {}\nhash_key = {}\nclocks = {}\n",
+            blocks::FORMAT,
             codec::FORMAT,
             self.geometry.block_bytes,
             self.geometry.blocks,
@@ -170,7 +205,7 @@ impl Fingerprint {
 #[derive(Debug)]
 pub(super) struct FolderLock {
     // Released when it is closed, also by the kernel when the process ends in whatever way.
-    _file: File,
+    file: File,
 }
 
 /// Why a folder could not be locked.
@@ -201,7 +236,15 @@ impl FolderLock {
         held.set_len(0).map_err(LockError::Failed)?;
         held.rewind().map_err(LockError::Failed)?;
         writeln!(held, "{}", std::process::id()).map_err(LockError::Failed)?;
-        Ok(Self { _file: held })
+        Ok(Self { file: held })
+    }
+
+    /// Whether the lock is still the one that others would ask for.
+    fn is_at(&self, file: &Path) -> bool {
+        match (self.file.metadata(), fs::metadata(file)) {
+            (Ok(held), Ok(named)) => (held.dev(), held.ino()) == (named.dev(), named.ino()),
+            _ => false,
+        }
     }
 }
 
@@ -209,7 +252,7 @@ impl FolderLock {
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
-    _lock: FolderLock,
+    lock: Mutex<Option<FolderLock>>,
 }
 
 impl Folder {
@@ -225,68 +268,135 @@ impl Folder {
         })?;
         Ok(Self {
             path: path.to_owned(),
-            _lock: lock,
+            lock: Mutex::new(Some(lock)),
         })
     }
 
-    /// Gives up what is in the folder.
-    pub(super) fn discard(&self) -> Result<(), DiskTrouble> {
-        let data = self.path.join(DATA_FOLDER);
-        remove_blocks(&data).map_err(DiskTrouble::not_writable(&data))
+    /// Lets go of the folder, whoever still knows it.
+    pub(super) fn release(&self) {
+        self.lock.lock().take();
     }
 
-    /// The folder with the block files, empty unless it was made for the same fingerprint, and with
-    /// all its space allocated.
-    pub(super) fn prepare(&self, fingerprint: &Fingerprint) -> Result<PathBuf, DiskTrouble> {
-        let data = self.path.join(DATA_FOLDER);
+    /// Whether it is still the folder that was claimed, and not another that was put in its place.
+    pub(super) fn is_held(&self) -> bool {
+        let file = self.path.join(LOCK_FILE);
+        self.lock
+            .lock()
+            .as_ref()
+            .is_some_and(|lock| lock.is_at(&file))
+    }
+
+    fn data(&self) -> PathBuf {
+        self.path.join(DATA_FOLDER)
+    }
+
+    /// Gives up what is in the folder: it starts empty.
+    pub(super) fn discard(&self) -> Result<(), DiskTrouble> {
+        self.put_aside()
+            .map_err(DiskTrouble::not_writable(&self.data()))
+    }
+
+    /// The block files, empty unless they were made for the same fingerprint, and with all their space
+    /// allocated. Files of another fingerprint are put aside, for [`Folder::remove_aside`].
+    pub(super) fn prepare(&self, fingerprint: &Fingerprint) -> Result<Files, DiskTrouble> {
+        let data = self.data();
         let told = data.join(FINGERPRINT_FILE);
         let wanted = fingerprint.text();
-        if fs::read_to_string(&told).is_ok_and(|found| found == wanted) {
-            self.allocate(&data, &fingerprint.geometry)?;
-            return Ok(data);
+        let known = fs::read_to_string(&told).is_ok_and(|found| found == wanted);
+        let directories =
+            || (0..fingerprint.geometry.blocks).any(|number| block_file(&data, number).is_dir());
+        if known && !directories() {
+            return self.allocate(&fingerprint.geometry);
         }
-        remove_blocks(&data).map_err(DiskTrouble::not_writable(&data))?;
+        self.put_aside().map_err(DiskTrouble::not_writable(&data))?;
         fs::create_dir_all(&data).map_err(DiskTrouble::not_writable(&data))?;
-        self.allocate(&data, &fingerprint.geometry)?;
+        let files = self.allocate(&fingerprint.geometry)?;
         // Last: blocks without a fingerprint are blocks of nobody.
         write_durably(&told, &wanted).map_err(DiskTrouble::not_writable(&told))?;
-        Ok(data)
+        Ok(files)
     }
 
-    /// Reserves the space now: foyer's flusher does not survive a file system that fills up later.
-    fn allocate(&self, data: &Path, geometry: &Geometry) -> Result<(), DiskTrouble> {
-        let allocated = (0..geometry.blocks).try_for_each(|number| {
-            let path = block_file(data, number);
-            let file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(&path)
-                .map_err(DiskTrouble::not_writable(&path))?;
-            match fallocate(&file, FallocateFlags::empty(), 0, geometry.block_bytes) {
-                Ok(()) => Ok(()),
-                Err(Errno::NOSPC | Errno::DQUOT) => Err(self.no_room(geometry)),
-                // Not every file system can; then at least look whether there is room now.
-                Err(Errno::OPNOTSUPP | Errno::NOSYS) => self.look_for_room(data, geometry),
-                Err(errno) => Err(DiskTrouble::not_writable(&path)(errno.into())),
-            }
-        });
-        if let Err(DiskTrouble::NoRoom { .. }) = &allocated {
-            // A full file system hurts others too: give back what was taken.
-            remove_blocks(data).map_err(DiskTrouble::not_writable(data))?;
+    /// Whether everything is still as [`Folder::prepare`] left it.
+    pub(super) fn inspect(&self, files: &Files, wanted: &Fingerprint) -> Result<(), DiskTrouble> {
+        let told = self.data().join(FINGERPRINT_FILE);
+        let gone = |path: &Path, what| DiskTrouble::Gone {
+            path: path.to_owned(),
+            what,
+        };
+        if !self.is_held() {
+            return Err(gone(&self.path.join(LOCK_FILE), "was removed or replaced"));
         }
-        allocated
+        match fs::read_to_string(&told) {
+            Ok(found) if found == wanted.text() => {}
+            Ok(_) => return Err(gone(&told, "was changed")),
+            Err(_) => return Err(gone(&told, "was removed")),
+        }
+        files.inspect(&self.data())?;
+        // The system is asked, since what it writes later is lost without a word.
+        match statvfs(&self.path) {
+            Ok(there) if there.f_flag.contains(StatVfsMountFlags::RDONLY) => {
+                Err(DiskTrouble::ReadOnly {
+                    path: self.path.clone(),
+                })
+            }
+            Ok(_) | Err(_) => Ok(()),
+        }
     }
 
-    fn look_for_room(&self, data: &Path, geometry: &Geometry) -> Result<(), DiskTrouble> {
-        use std::os::unix::fs::MetadataExt;
-        let there = statvfs(data).map_err(|errno| DiskTrouble::not_writable(data)(errno.into()))?;
+    /// Opens the block files and reserves their space now: a file system that fills up later must not
+    /// take the tier with it.
+    fn allocate(&self, geometry: &Geometry) -> Result<Files, DiskTrouble> {
+        let data = self.data();
+        if self.look_for_room(geometry).is_err() {
+            // What was put aside takes the room that the new files need.
+            self.remove_aside();
+        }
+        let files: Result<Vec<_>, _> = (0..geometry.blocks)
+            .map(|number| self.allocate_block(&block_file(&data, number), geometry))
+            .collect();
+        if let Err(DiskTrouble::NoRoom { .. }) = &files {
+            // A full file system hurts others too: give back what was taken.
+            self.put_aside().map_err(DiskTrouble::not_writable(&data))?;
+            self.remove_aside();
+        }
+        Ok(Files::new(files?, geometry.block_bytes))
+    }
+
+    fn allocate_block(&self, path: &Path, geometry: &Geometry) -> Result<File, DiskTrouble> {
+        let failed = || DiskTrouble::not_writable(path);
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .map_err(failed())?;
+        let found = file.metadata().map_err(failed())?;
+        let whole = found.len() == geometry.block_bytes;
+        if whole && found.blocks().saturating_mul(512) >= geometry.block_bytes {
+            return Ok(file);
+        }
+        match fallocate(&file, FallocateFlags::empty(), 0, geometry.block_bytes) {
+            Ok(()) => {}
+            Err(Errno::NOSPC | Errno::DQUOT) => return Err(self.no_room(geometry)),
+            // Not every file system can; then at least look whether there is room now.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => self.look_for_room(geometry)?,
+            Err(errno) => return Err(failed()(errno.into())),
+        }
+        file.set_len(geometry.block_bytes).map_err(failed())?;
+        Ok(file)
+    }
+
+    fn look_for_room(&self, geometry: &Geometry) -> Result<(), DiskTrouble> {
+        let data = self.data();
+        let there =
+            statvfs(&data).map_err(|errno| DiskTrouble::not_writable(&data)(errno.into()))?;
         let taken: u64 = (0..geometry.blocks)
-            .filter_map(|number| fs::metadata(block_file(data, number)).ok())
-            .map(|file| file.blocks() * 512)
+            .filter_map(|number| fs::metadata(block_file(&data, number)).ok())
+            .map(|file| file.blocks().saturating_mul(512))
             .sum();
-        if there.f_bavail.saturating_mul(there.f_frsize) + taken < geometry.device_bytes() {
+        let free = there.f_bavail.saturating_mul(there.f_frsize);
+        if free.saturating_add(taken) < geometry.device_bytes() {
             return Err(self.no_room(geometry));
         }
         Ok(())
@@ -298,36 +408,93 @@ impl Folder {
             size_bytes: geometry.device_bytes(),
         }
     }
+
+    /// Moves what this room has put into the data folder into a folder of its own, and nothing else.
+    fn put_aside(&self) -> io::Result<()> {
+        let data = self.data();
+        let names: Vec<_> = match fs::read_dir(&data) {
+            Ok(entries) => entries
+                .map(|entry| Ok(entry?.file_name()))
+                .filter(|name| name.as_ref().map_or(true, |name| is_ours(name)))
+                .collect::<io::Result<_>>()?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            // Not a folder.
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+                return fs::rename(&data, self.new_aside()?.join(DATA_FOLDER));
+            }
+            Err(error) => return Err(error),
+        };
+        if names.is_empty() {
+            return Ok(());
+        }
+        let aside = self.new_aside()?;
+        // The fingerprint first: when this is cut short, what stays are blocks of nobody.
+        let (first, rest): (Vec<_>, Vec<_>) =
+            names.into_iter().partition(|name| name == FINGERPRINT_FILE);
+        if !first.is_empty() {
+            info!(folder = %self.path.display(), "the disk tier starts empty");
+        }
+        for name in first.into_iter().chain(rest) {
+            fs::rename(data.join(&name), aside.join(&name))?;
+        }
+        Ok(())
+    }
+
+    fn new_aside(&self) -> io::Result<PathBuf> {
+        for number in 0..ASIDE_MAX {
+            let path = self.path.join(format!("{ASIDE_PREFIX}{number}"));
+            match fs::create_dir(&path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                made => return made.map(|()| path),
+            }
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
+    }
+
+    /// Removes what was put aside, now or by a process that did not come to an end with it. May take
+    /// long; what cannot be removed stays, and is told.
+    pub(super) fn remove_aside(&self) {
+        let Ok(entries) = fs::read_dir(&self.path) else {
+            return;
+        };
+        for entry in entries.flatten() {
+            let ours = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.strip_prefix(ASIDE_PREFIX)?.parse::<u32>().ok())
+                .is_some();
+            if !ours {
+                continue;
+            }
+            if let Err(error) = remove_folder_of_files(&entry.path()) {
+                warn!(folder = %entry.path().display(), %error, "old blocks cannot be removed");
+            }
+        }
+    }
+}
+
+/// Removes the files in a folder and the folder, but no folder that is not empty.
+fn remove_folder_of_files(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.symlink_metadata()?.is_dir() {
+            fs::remove_dir(path)?;
+        } else {
+            fs::remove_file(path)?;
+        }
+    }
+    fs::remove_dir(folder)
+}
+
+fn is_ours(name: &std::ffi::OsStr) -> bool {
+    name == FINGERPRINT_FILE
+        || name.to_str().is_some_and(|name| {
+            name.starts_with(BLOCK_FILE_PREFIX) || name.starts_with(EARLIER_PREFIX)
+        })
 }
 
 pub(super) fn block_file(data: &Path, number: u64) -> PathBuf {
     data.join(format!("{BLOCK_FILE_PREFIX}{number:08}"))
-}
-
-/// Removes what this room has put into the folder, and nothing else.
-fn remove_blocks(data: &Path) -> io::Result<()> {
-    let entries = match fs::read_dir(data) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    // The fingerprint first: a removal that is cut short leaves blocks of nobody.
-    match fs::remove_file(data.join(FINGERPRINT_FILE)) {
-        Ok(()) => info!(folder = %data.display(), "the disk tier starts empty"),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
-    }
-    for entry in entries {
-        let entry = entry?;
-        if entry
-            .file_name()
-            .to_str()
-            .is_some_and(|name| name.starts_with(BLOCK_FILE_PREFIX))
-        {
-            fs::remove_file(entry.path())?;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -380,12 +547,10 @@ mod tests {
 
     #[test]
     fn the_space_is_really_taken() {
-        use std::os::unix::fs::MetadataExt;
         let place = tempfile::tempdir().unwrap();
-        let data = Folder::claim(place.path())
-            .unwrap()
-            .prepare(&fingerprint(8, "a"))
-            .unwrap();
+        let folder = Folder::claim(place.path()).unwrap();
+        folder.prepare(&fingerprint(8, "a")).unwrap();
+        let data = folder.data();
         for number in 0..8 {
             let block = fs::metadata(block_file(&data, number)).unwrap();
             assert_eq!(block.len(), 1 << 20);
@@ -397,7 +562,8 @@ mod tests {
     fn content_stays_while_the_fingerprint_is_the_same() {
         let place = tempfile::tempdir().unwrap();
         let folder = Folder::claim(place.path()).unwrap();
-        let data = folder.prepare(&fingerprint(8, "a")).unwrap();
+        folder.prepare(&fingerprint(8, "a")).unwrap();
+        let data = folder.data();
         fs::write(block_file(&data, 3), vec![7; 1 << 20]).unwrap();
         folder.prepare(&fingerprint(8, "a")).unwrap();
         assert_eq!(fs::read(block_file(&data, 3)).unwrap()[9], 7);

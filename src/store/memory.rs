@@ -1,10 +1,14 @@
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bytes::Bytes;
 use foyer::{Cache, CacheBuilder, EvictionConfig, LruConfig, S3FifoConfig, SieveConfig};
 
 use super::config::{EvictionPolicy, MemoryConfig};
-use super::entry::{Entry, EntryKey};
+use super::entry::{Entry, EntryKey, Part, VaryIndex};
 use super::hash::FoldBuilder;
+use super::object::Object;
 
 /// More shards mean less waiting for their locks; a shard much smaller than this cannot keep its own
 /// idea of what is popular.
@@ -17,7 +21,7 @@ const SHARDS_MAX: usize = 64;
 /// a disk load, or meets the write queue), so only the halves of it are used.
 #[derive(Debug)]
 pub(super) struct MemoryTier {
-    cache: Cache<EntryKey, Entry, FoldBuilder>,
+    cache: Cache<Key, Held, FoldBuilder>,
     /// What a single entry may weigh; one heavier would empty its shard.
     weight_max: AtomicUsize,
     shards: usize,
@@ -33,7 +37,7 @@ impl MemoryTier {
             .with_shards(shards)
             .with_hash_builder(FoldBuilder)
             .with_eviction_config(eviction(config.policy))
-            .with_weighter(|_, entry: &Entry| entry.weight())
+            .with_weighter(|_, held: &Held| held.weight())
             .build();
         Self {
             cache,
@@ -43,26 +47,28 @@ impl MemoryTier {
     }
 
     pub(super) fn find(&self, key: &EntryKey) -> Option<Entry> {
-        self.cache.get(key).map(|held| held.value().clone())
+        self.cache
+            .get(&Key::of(key))
+            .map(|found| found.value().entry())
     }
 
     pub(super) fn contains(&self, key: &EntryKey) -> bool {
-        self.cache.contains(key)
+        self.cache.contains(&Key::of(key))
     }
 
     /// Takes the entry in, and tells whether it did. What was there under the key is gone either way.
     pub(super) fn insert(&self, key: EntryKey, entry: Entry) -> bool {
         let admitted = entry.weight() <= self.weight_max.load(Ordering::Relaxed);
         if admitted {
-            self.cache.insert(key, entry);
+            self.cache.insert(Key::of(&key), Held::of(entry));
         } else {
-            self.cache.remove(&key);
+            self.cache.remove(&Key::of(&key));
         }
         admitted
     }
 
     pub(super) fn remove(&self, key: &EntryKey) {
-        self.cache.remove(key);
+        self.cache.remove(&Key::of(key));
     }
 
     /// Makes it larger or smaller; what no longer fits goes.
@@ -88,6 +94,68 @@ impl MemoryTier {
     }
 }
 
+/// An [`EntryKey`] in 24 bytes instead of 32: there may be millions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Key {
+    id: [u64; 2],
+    part: u64,
+}
+
+impl Key {
+    fn of(key: &EntryKey) -> Self {
+        let [a, b, c, d, e, f, g, h, high @ ..] = key.id.to_le_bytes();
+        Self {
+            id: [
+                u64::from_le_bytes([a, b, c, d, e, f, g, h]),
+                u64::from_le_bytes(high),
+            ],
+            part: match key.part {
+                Part::Head => 0,
+                Part::Chunk(number) => 1 + u64::from(number),
+            },
+        }
+    }
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        for word in self.id {
+            state.write_u64(word);
+        }
+        state.write_u64(self.part);
+    }
+}
+
+/// An [`Entry`] in 16 bytes instead of 40.
+#[derive(Debug)]
+enum Held {
+    Object(Arc<Object>),
+    Vary(Arc<VaryIndex>),
+    Chunk(Arc<Bytes>),
+}
+
+impl Held {
+    fn of(entry: Entry) -> Self {
+        match entry {
+            Entry::Object(object) => Self::Object(object),
+            Entry::Vary(index) => Self::Vary(index),
+            Entry::Chunk(bytes) => Self::Chunk(Arc::new(bytes)),
+        }
+    }
+
+    fn entry(&self) -> Entry {
+        match self {
+            Self::Object(object) => Entry::Object(Arc::clone(object)),
+            Self::Vary(index) => Entry::Vary(Arc::clone(index)),
+            Self::Chunk(bytes) => Entry::Chunk(Bytes::clone(bytes)),
+        }
+    }
+
+    fn weight(&self) -> usize {
+        self.entry().weight()
+    }
+}
+
 fn eviction(policy: EvictionPolicy) -> EvictionConfig {
     match policy {
         EvictionPolicy::S3Fifo => S3FifoConfig::default().into(),
@@ -99,8 +167,6 @@ fn eviction(policy: EvictionPolicy) -> EvictionConfig {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
 
     fn tier(size_bytes: u64, policy: EvictionPolicy) -> MemoryTier {

@@ -5,10 +5,12 @@
 //! purges and by `policy` for time.
 
 mod admission;
+mod blocks;
 mod clocks;
 mod codec;
 mod config;
 mod counters;
+mod device;
 mod disk;
 mod disks;
 mod doubts;
@@ -18,6 +20,9 @@ mod flights;
 mod folder;
 mod hash;
 mod memory;
+mod object;
+mod packed;
+mod places;
 mod report;
 mod rotation;
 mod site;
@@ -38,11 +43,10 @@ pub use self::clocks::{
     Clocks, Invalidation, Purge, PurgeItem, Purged, SiteClock, Slot, TrafficSlot,
 };
 pub use self::config::{Config, DiskConfig, EvictionPolicy, MemoryConfig, Quota};
-pub use self::entry::{
-    Body, CHUNK_BYTES, Dressed, Entry, EntryKey, Kept, Object, Part, Placement, Tier, VaryIndex,
-};
+pub use self::entry::{CHUNK_BYTES, Entry, EntryKey, Kept, Part, Placement, Tier, VaryIndex};
 pub use self::error::StoreError;
 pub use self::folder::DiskTrouble;
+pub use self::object::{Body, Draft, Dressed, Headers, Object};
 pub use self::report::{
     ClockStats, CloseOutcome, DiskStats, MemoryStats, SiteStats, Stats, TierReport, TierState,
 };

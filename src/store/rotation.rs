@@ -1,9 +1,7 @@
-//! What a disk has taken in within one turn of its log. The engine below tells nobody what it evicts; but it evicts
-//! in the order of its log, so what was written longer ago than one turn is gone.
+//! What a disk has taken in within one turn of its log. The disk evicts in the order of its log, so what was written
+//! longer ago than one turn is gone.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-
-use parking_lot::Mutex;
 
 /// Parts that a turn is counted in. What is in the oldest part counts until all of it is gone, so a sum is too high by
 /// an eighth at most, and never too low.
@@ -56,7 +54,6 @@ impl Window {
 pub(super) struct Rotation {
     segment_bytes: u64,
     written: AtomicU64,
-    entries: Mutex<Window>,
 }
 
 impl Rotation {
@@ -64,7 +61,6 @@ impl Rotation {
         Self {
             segment_bytes: (capacity_bytes / SEGMENTS as u64).max(1),
             written: AtomicU64::new(0),
-            entries: Mutex::default(),
         }
     }
 
@@ -75,15 +71,7 @@ impl Rotation {
 
     /// Notes an entry of so many bytes; gives the segment that it lies in.
     pub(super) fn wrote(&self, bytes: u64) -> u64 {
-        let before = self.written.fetch_add(bytes, Ordering::Relaxed);
-        let segment = before / self.segment_bytes;
-        self.entries.lock().add(segment, 1);
-        segment
-    }
-
-    /// Entries written within the last turn: those that the disk has now, about.
-    pub(super) fn entries(&self) -> u64 {
-        self.entries.lock().sum(self.segment())
+        self.written.fetch_add(bytes, Ordering::Relaxed) / self.segment_bytes
     }
 }
 
@@ -94,18 +82,19 @@ mod tests {
     #[test]
     fn what_was_written_a_turn_ago_is_forgotten_and_nothing_earlier() {
         let log = Rotation::new(800);
+        let mut window = Window::default();
         for _ in 0..10 {
-            log.wrote(10);
+            window.add(log.wrote(10), 1);
         }
-        assert_eq!((log.segment(), log.entries()), (1, 10));
+        assert_eq!((log.segment(), window.sum(log.segment())), (1, 10));
         // Seven hundred bytes later the first hundred may still be there.
-        log.wrote(700);
-        assert_eq!((log.segment(), log.entries()), (8, 11));
-        log.wrote(100);
+        window.add(log.wrote(700), 1);
+        assert_eq!((log.segment(), window.sum(log.segment())), (8, 11));
+        window.add(log.wrote(100), 1);
         assert_eq!(log.segment(), 9);
-        assert_eq!(log.entries(), 2, "the ten are gone");
+        assert_eq!(window.sum(log.segment()), 2, "the ten are gone");
         log.wrote(1_000_000);
-        assert_eq!(log.entries(), 0);
+        assert_eq!(window.sum(log.segment()), 0);
     }
 
     #[test]

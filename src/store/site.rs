@@ -8,13 +8,15 @@ use super::admission::{Admission, Newcomer, Refusal, SizeClass, is_one_piece};
 use super::codec::Record;
 use super::config::{MemoryConfig, Quota};
 use super::counters::{SpreadCounter, add, read};
-use super::disk::{DiskTier, Found, bytes_on_disk};
+use super::disk::{DiskTier, Found, Look, bytes_on_disk};
 use super::disks::Disk;
-use super::entry::{Body, CHUNK_BYTES, Entry, EntryKey, Kept, Object, Part, Placement, Tier};
+use super::entry::{CHUNK_BYTES, Entry, EntryKey, Kept, Part, Placement, Tier};
 use super::memory::MemoryTier;
+use super::object::{Body, Object};
 use super::report::SiteStats;
 use super::rotation::Window;
 use super::tiers::Tiers;
+use super::turns::Ticket;
 
 /// The tiers as one site sees them: what it may put where, and how often it found something.
 ///
@@ -138,11 +140,15 @@ impl SiteStore {
             return None;
         };
         let counters = first.counters();
-        let found = self
-            .tiers
-            .flights
-            .share(*key, || self.fetch(holders, *key, placement))
-            .await;
+        let found = match self.look(&holders, *key, placement) {
+            Some(found) => found,
+            None => {
+                self.tiers
+                    .flights
+                    .share(*key, || self.fetch(holders, *key, placement))
+                    .await
+            }
+        };
         match &found {
             Some(_) => {
                 add(&counters.hits, 1);
@@ -156,6 +162,26 @@ impl SiteStore {
         found.map(|entry| (entry, Tier::Disk))
     }
 
+    /// What can be told without waiting: most of what is asked for often is in the system's memory. `None` when a
+    /// disk must be waited for.
+    fn look(
+        &self,
+        holders: &[(&Disk, Arc<DiskTier>)],
+        key: EntryKey,
+        placement: Placement,
+    ) -> Option<Option<Entry>> {
+        let [(disk, tier)] = holders else { return None };
+        let ticket = self.tiers.turns.enter(key);
+        match tier.look(&key) {
+            Look::Found(found) => {
+                let found = vec![(*disk, Arc::clone(tier), found)];
+                Some(self.take(&ticket, key, placement, found))
+            }
+            Look::Nothing => Some(self.peek(&key)),
+            Look::OnDisk => None,
+        }
+    }
+
     async fn fetch(
         &self,
         holders: Vec<(&Disk, Arc<DiskTier>)>,
@@ -163,27 +189,40 @@ impl SiteStore {
         placement: Placement,
     ) -> Option<Entry> {
         let ticket = self.tiers.turns.enter(key);
-        let home = self.tiers.disks.place(&self.disks, key.id);
-        let home = home.map(|(number, _, _)| number);
+        let mut all = Vec::with_capacity(holders.len());
+        for (disk, tier) in holders {
+            if let Some(found) = tier.load(&key).await {
+                all.push((disk, tier, found));
+                // Chunks never change: one is as good as another.
+                if key.part != Part::Head {
+                    break;
+                }
+            }
+        }
+        self.take(&ticket, key, placement, all)
+    }
+
+    /// Takes the best of what the disks have.
+    fn take(
+        &self,
+        ticket: &Ticket<'_>,
+        key: EntryKey,
+        placement: Placement,
+        all: Vec<(&Disk, Arc<DiskTier>, Found)>,
+    ) -> Option<Entry> {
         let mut best: Option<Candidate<'_>> = None;
         let mut beaten = Vec::new();
-        for (disk, tier) in holders {
-            let Some(found) = tier.load(&key).await else {
-                continue;
-            };
+        for (disk, tier, found) in all {
             let Ok(entry) = found.record.clone().decode() else {
                 tier.note_corrupt(&key);
                 continue;
             };
-            let is_home = home
-                .and_then(|number| self.tiers.disks.get(number))
-                .is_some_and(|home| std::ptr::eq(home, disk));
             let candidate = Candidate {
                 disk,
                 tier,
                 found,
                 entry,
-                is_home,
+                is_home: self.is_home(disk, &key),
             };
             best = Some(match best.take() {
                 None => candidate,
@@ -193,10 +232,6 @@ impl SiteStore {
                     better
                 }
             });
-            // Chunks never change: one is as good as another.
-            if key.part != Part::Head {
-                break;
-            }
         }
         let Some(best) = best else {
             // Inserted while we looked, perhaps.
@@ -219,6 +254,12 @@ impl SiteStore {
             // Replaced while we read: the new one, if it is in memory.
             None => self.peek(&key).or(Some(entry)),
         }
+    }
+
+    /// Whether the entry would go to this disk now.
+    fn is_home(&self, disk: &Disk, key: &EntryKey) -> bool {
+        let home = self.tiers.disks.place(&self.disks, key.id);
+        home.is_some_and(|(_, home, _)| std::ptr::eq(home, disk))
     }
 
     /// Keeps what is in use from being evicted, as far as the site and the disk may still write.
@@ -652,7 +693,7 @@ impl Candidate<'_> {
         let is_newer = match (&self.entry, &other.entry) {
             (Entry::Object(one), Entry::Object(two)) => {
                 let rank = |object: &Object| {
-                    let received = object.freshness.received_at;
+                    let received = object.freshness().received_at;
                     (object.body_seq, object.checked_seq, received)
                 };
                 rank(one) > rank(two)

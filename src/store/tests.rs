@@ -15,11 +15,12 @@ use super::clocks::{Purge, PurgeItem, Purged, Slot};
 use super::codec::Record;
 use super::config::{Config, DiskConfig, MemoryConfig};
 use super::disk::Patience;
-use super::entry::{Body, CHUNK_BYTES, Entry, EntryKey, Kept, Object, Placement, Tier};
+use super::entry::{CHUNK_BYTES, Entry, EntryKey, Kept, Placement, Tier};
 use super::error::StoreError;
 use super::folder::{DiskTrouble, Geometry, block_file};
+use super::object::{Body, Draft, Object};
 use super::report::{CloseOutcome, DiskStats, TierState};
-use super::testing::plain_object;
+use super::testing::plain_draft;
 use super::tiers::{Store, Tuning};
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -51,9 +52,11 @@ impl Place {
                 }),
                 patience: Patience {
                     insert: Duration::from_secs(20),
+                    open: DEADLINE,
                     retry: Duration::from_millis(5),
                     ..Patience::default()
                 },
+                device: None,
             },
         }
     }
@@ -80,7 +83,7 @@ impl Place {
     }
 
     async fn open(&self) -> Arc<Store> {
-        Store::open_tuned(&self.config(), Handle::current(), self.tuning)
+        Store::open_tuned(&self.config(), Handle::current(), self.tuning.clone())
             .await
             .unwrap()
     }
@@ -99,13 +102,14 @@ fn config_in(root: &Path, memory_bytes: u64) -> Config {
 }
 
 fn inline(n: u64, body: &[u8]) -> Object {
-    Object {
+    Draft {
         url: u128::from(n),
-        ..plain_object(
+        ..plain_draft(
             &format!("key {n}"),
             Body::Inline(Bytes::copy_from_slice(body)),
         )
     }
+    .seal()
 }
 
 fn entry(n: u64, body: &[u8]) -> Entry {
@@ -334,7 +338,7 @@ async fn an_update_too_large_for_the_disk_leaves_nothing_old_behind() {
     let store = place.open().await;
     insert(&store, 1, b"old").await;
     store.settle(DEADLINE).await;
-    let kept = insert(&store, 1, &vec![0; (1 << 20) - 2000]).await;
+    let kept = insert(&store, 1, &vec![0; (1 << 20) - 200]).await;
     assert_eq!(kept, NEITHER);
     assert!(store.load(&key(1)).await.is_none());
     assert_eq!(disk_stats(&store).refused_size, 1);
@@ -354,7 +358,6 @@ async fn an_update_that_the_disk_has_no_time_for_leaves_nothing_old_behind() {
     let large = Record {
         head: Bytes::from(vec![0; 1 << 20]),
         body: Bytes::new(),
-        write: 0,
     };
     let mut taken = Vec::new();
     while let Some(room) = tier.reserve(&large).await {
@@ -364,7 +367,6 @@ async fn an_update_that_the_disk_has_no_time_for_leaves_nothing_old_behind() {
     let rest = Record {
         head: Bytes::from(vec![0; (1 << 20) - 70 * 1024]),
         body: Bytes::new(),
-        write: 0,
     };
     taken.extend(tier.reserve(&rest).await);
     let refused = disk_stats(&store).refused_full;
@@ -457,7 +459,7 @@ async fn a_disk_that_fails_is_given_up_and_taken_up_again() {
     }
     insert(&store, 2, b"lost").await;
     until("the tier is given up", || trouble(&store).is_some()).await;
-    assert_eq!(trouble(&store).unwrap().as_str(), "writes-lost");
+    assert_eq!(trouble(&store).unwrap().as_str(), "write-failed");
     // The node goes on from memory.
     assert_eq!(body(&store.load(&key(2)).await.unwrap().0), "lost");
     let kept = insert(&store, 3, b"memory").await;
@@ -483,7 +485,7 @@ async fn a_disk_that_is_too_small_is_not_used() {
     place.tuning.geometry = None;
     let mut config = place.config();
     config.disks[0].size_bytes = 8 << 20;
-    let store = Store::open_tuned(&config, Handle::current(), place.tuning)
+    let store = Store::open_tuned(&config, Handle::current(), place.tuning.clone())
         .await
         .unwrap();
     assert_eq!(trouble(&store).unwrap().as_str(), "too-small");
@@ -566,7 +568,7 @@ async fn the_second_on_a_folder_serves_from_memory_until_the_first_has_gone() {
 
     let mut config = place.config();
     config.state = place.root.path().join("another state");
-    let second = Store::open_tuned(&config, Handle::current(), place.tuning)
+    let second = Store::open_tuned(&config, Handle::current(), place.tuning.clone())
         .await
         .unwrap();
     let told = trouble(&second).unwrap();
@@ -660,7 +662,6 @@ async fn a_record_that_is_no_entry_is_a_miss_and_forgotten() {
     let record = Record {
         head: Bytes::from_static(b"\xffnot an entry"),
         body: Bytes::new(),
-        write: 0,
     };
     let room = tier.reserve(&record).await.unwrap();
     tier.write(key(1), record, room);

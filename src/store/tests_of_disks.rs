@@ -15,11 +15,12 @@ use crate::clock::{ManualClock, SharedClock};
 use super::admission::{Admission, Newcomer, Refusal};
 use super::config::{Config, DiskConfig, MemoryConfig, Quota};
 use super::disk::Patience;
-use super::entry::{Body, CHUNK_BYTES, Entry, EntryKey, Object, Placement, Tier, VaryIndex};
+use super::entry::{CHUNK_BYTES, Entry, EntryKey, Placement, Tier, VaryIndex};
 use super::folder::Geometry;
+use super::object::{Body, Draft};
 use super::report::{CloseOutcome, DiskStats, SiteStats, TierState};
 use super::site::SiteStore;
-use super::testing::plain_object;
+use super::testing::plain_draft;
 use super::tiers::{Store, Tuning};
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -68,9 +69,10 @@ impl Place {
             patience: Patience {
                 insert: Duration::from_secs(20),
                 retry: self.retry,
-                retry_max: self.retry,
+                open: DEADLINE,
                 ..Patience::default()
             },
+            device: None,
         };
         let clock = Arc::clone(&self.clock) as SharedClock;
         Store::open_as(&config, Handle::current(), tuning, clock)
@@ -94,16 +96,16 @@ fn key(n: u64) -> EntryKey {
     EntryKey::head(id(n))
 }
 
-fn object(n: u64, version: u64, body: Body) -> Object {
-    Object {
+fn object(n: u64, version: u64, body: Body) -> Draft {
+    Draft {
         version: id(version),
-        ..plain_object(&format!("key {n}"), body)
+        ..plain_draft(&format!("key {n}"), body)
     }
 }
 
 fn inline(n: u64, version: u64, body: &[u8]) -> Entry {
     let body = Body::Inline(Bytes::copy_from_slice(body));
-    Entry::Object(Arc::new(object(n, version, body)))
+    Entry::Object(Arc::new(object(n, version, body).seal()))
 }
 
 fn body(entry: &Entry) -> Bytes {
@@ -358,10 +360,11 @@ async fn of_two_versions_the_newer_is_found_and_the_older_forgotten() {
     let mut place = Place::with_disks(2);
     let versioned = |n: u64, sequence: u64, text: &[u8]| {
         let body = Body::Inline(Bytes::copy_from_slice(text));
-        Entry::Object(Arc::new(Object {
+        let draft = Draft {
             body_seq: sequence,
             ..object(n, n, body)
-        }))
+        };
+        Entry::Object(Arc::new(draft.seal()))
     };
     // The first disk alone, then the second alone: each has a version of its own.
     for (disk, sequence, text) in [(0, 5, b"newer"), (1, 4, b"older")] {
@@ -541,7 +544,7 @@ async fn a_body_that_outgrows_the_quota_leaves_no_half_object() {
     let chunked = Body::Chunked {
         length: 8 * CHUNK_BYTES as u64,
     };
-    let head = Entry::Object(Arc::new(object(1, 2, chunked)));
+    let head = Entry::Object(Arc::new(object(1, 2, chunked).seal()));
     let kept = site.insert(key(1), head, Placement::MemoryAndDisk).await;
     assert!(kept.memory && !kept.disk);
     // One whose length is known is not begun.
@@ -622,7 +625,7 @@ async fn a_variant_takes_its_index_and_its_chunks_along() {
     }
     let index = Entry::Vary(Arc::new(index));
     site.insert(key(1), index, Placement::MemoryAndDisk).await;
-    let head = Arc::new(object(1, 3, Body::Chunked { length: 1_000_000 }));
+    let head = Arc::new(object(1, 3, Body::Chunked { length: 1_000_000 }).seal());
     let entry = Entry::Object(Arc::clone(&head));
     site.insert(key(2), entry, Placement::MemoryAndDisk).await;
     assert_eq!(disk(&store, 0).writes, 0);
@@ -676,14 +679,14 @@ async fn the_index_stays_within_its_budget() {
     let place = Place::with_disks(1);
     let store = place.open().await;
     let site = store.site("demo");
-    store.set_index_budget(128 * 1000);
+    store.set_index_budget(57 * 1000);
     let mut small = 0;
     for n in 0..2000 {
         small += u64::from(fill(&site, n, n, 100).await);
     }
     assert!((740..=1000).contains(&small), "{small}");
     assert_eq!(disk(&store, 0).refused_index, 2000 - small);
-    assert!(store.stats().index_bytes <= 128 * 1000);
+    assert!(store.stats().index_bytes <= 57 * 1000);
     // What is large enough to fill the disk with so few goes on.
     let mut large = 0;
     for n in 3000..3100 {

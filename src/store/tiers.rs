@@ -31,7 +31,7 @@ use super::report::{
 };
 use super::site::SiteStore;
 use super::sketch::Sketch;
-use super::slot::{DiskPlan, DiskSlot};
+use super::slot::{DiskPlan, DiskSlot, Wrap};
 use super::turns::Turns;
 
 const LOCK_FILE: &str = "store.lock";
@@ -67,10 +67,11 @@ pub(super) struct Tiers {
 const LATE_WRITES_MAX: usize = 64;
 
 /// What tests change.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Tuning {
     pub(super) patience: Patience,
     pub(super) geometry: Option<Geometry>,
+    pub(super) device: Option<Wrap>,
 }
 
 impl Store {
@@ -139,6 +140,7 @@ impl Store {
                     hash_key: key.public_id(),
                     clocks: clocks.identity().to_owned(),
                     geometry: tuning.geometry,
+                    device: tuning.device.clone(),
                     patience: tuning.patience,
                     runtime: runtime.clone(),
                     doubts,

@@ -62,6 +62,43 @@ labels! {
 }
 
 labels! {
+    /// Which tier had what was answered with.
+    AnswerTier, ANSWER_TIERS:
+    /// The memory tier.
+    Memory "mem"
+    /// The disk tier.
+    Disk "disk"
+    /// None of them.
+    None "none"
+}
+
+impl AnswerTier {
+    /// The word in the access log, where no tier is nothing to say.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Memory | Self::Disk => self.as_str(),
+            Self::None => "",
+        }
+    }
+}
+
+labels! {
+    /// What came of pulling a URL into the cache for nobody.
+    WarmOutcome, WARM_OUTCOMES:
+    /// It was there.
+    Hit "hit"
+    /// It was there, and the origin says that it still holds.
+    Revalidated "revalidated"
+    /// It was pulled, and is there now.
+    Filled "filled"
+    /// It was pulled, and may not be kept.
+    Uncacheable "uncacheable"
+    /// There was no answer, not a whole one, or one of an error.
+    Failed "failed"
+}
+
+labels! {
     /// How a fetch from the origin ended.
     FillOutcome, FILL_OUTCOMES:
     /// Whole, and kept.
@@ -207,8 +244,8 @@ pub struct SiteMetrics {
 
 #[derive(Debug)]
 struct Cells {
-    requests: [[AtomicU64; STATUS_CLASSES.len()]; CACHE_RESULTS],
-    body_bytes: [AtomicU64; CACHE_RESULTS],
+    requests: [[[AtomicU64; STATUS_CLASSES.len()]; ANSWER_TIERS]; CACHE_RESULTS],
+    body_bytes: [[AtomicU64; ANSWER_TIERS]; CACHE_RESULTS],
     duration: [DurationCells; CACHE_RESULTS],
     first_byte: DurationCells,
     fills: [AtomicU64; FILL_OUTCOMES],
@@ -216,13 +253,15 @@ struct Cells {
     fill_duration: DurationCells,
     range_fetches: [AtomicU64; FILL_OUTCOMES],
     range_fetch_bytes: [AtomicU64; FILL_OUTCOMES],
+    warmed: [AtomicU64; WARM_OUTCOMES],
+    warmed_bytes: [AtomicU64; WARM_OUTCOMES],
 }
 
 impl Default for Cells {
     fn default() -> Self {
         Self {
-            requests: array::from_fn(|_| zeros()),
-            body_bytes: zeros(),
+            requests: array::from_fn(|_| array::from_fn(|_| zeros())),
+            body_bytes: array::from_fn(|_| zeros()),
             duration: array::from_fn(|_| DurationCells::default()),
             first_byte: DurationCells::default(),
             fills: zeros(),
@@ -230,6 +269,8 @@ impl Default for Cells {
             fill_duration: DurationCells::default(),
             range_fetches: zeros(),
             range_fetch_bytes: zeros(),
+            warmed: zeros(),
+            warmed_bytes: zeros(),
         }
     }
 }
@@ -247,12 +288,22 @@ impl SiteMetrics {
     }
 
     /// An answer that is over: sent whole, or cut off.
-    pub fn request(&self, cache: CacheResult, status: StatusCode, body_bytes: u64, took: Duration) {
+    pub fn request(
+        &self,
+        cache: CacheResult,
+        tier: AnswerTier,
+        status: StatusCode,
+        body_bytes: u64,
+        took: Duration,
+    ) {
         let cells = self.cells.mine();
-        if let Some(classes) = cells.requests.get(cache as usize) {
+        let tiers = cells.requests.get(cache as usize);
+        if let Some(classes) = tiers.and_then(|tiers| tiers.get(tier as usize)) {
             add(classes, status_class(status), 1);
         }
-        add(&cells.body_bytes, cache as usize, body_bytes);
+        if let Some(tiers) = cells.body_bytes.get(cache as usize) {
+            add(tiers, tier as usize, body_bytes);
+        }
         if let Some(duration) = cells.duration.get(cache as usize) {
             duration.observe(took);
         }
@@ -276,6 +327,13 @@ impl SiteMetrics {
         let cells = self.cells.mine();
         add(&cells.range_fetches, outcome as usize, 1);
         add(&cells.range_fetch_bytes, outcome as usize, body_bytes);
+    }
+
+    /// A URL that was pulled for nobody.
+    pub fn warmed(&self, outcome: WarmOutcome, body_bytes: u64) {
+        let cells = self.cells.mine();
+        add(&cells.warmed, outcome as usize, 1);
+        add(&cells.warmed_bytes, outcome as usize, body_bytes);
     }
 
     /// Why a request was no plain hit: the `as_str` of a closed enum, never text of a client or an origin.
@@ -306,7 +364,10 @@ impl SiteMetrics {
     /// Requests by cache result since the start, for status pages.
     #[must_use]
     pub fn requests(&self, cache: CacheResult) -> u64 {
-        let of_result = |cells: &Cells| cells.requests.get(cache as usize).map_or(0, total);
+        let of_result = |cells: &Cells| {
+            let tiers = cells.requests.get(cache as usize);
+            tiers.map_or(0, |tiers| tiers.iter().map(total).sum())
+        };
         self.cells.iter().map(of_result).sum()
     }
 
@@ -321,7 +382,10 @@ impl SiteMetrics {
         for (index, cache) in CacheResult::ALL.into_iter().enumerate() {
             let labels = with(&[("cache", cache.as_str())]);
             for (class_index, class) in STATUS_CLASSES.into_iter().enumerate() {
-                let count = self.sum(|cells| cells.requests.get(index)?.get(class_index));
+                let of_tier = |tier: usize| {
+                    self.sum(|cells| cells.requests.get(index)?.get(tier)?.get(class_index))
+                };
+                let count = (0..ANSWER_TIERS).map(of_tier).sum();
                 if count > 0 {
                     let labels = with(&[("cache", cache.as_str()), ("status", class)]);
                     exposition.add(names::REQUESTS, &labels, count);
@@ -333,9 +397,23 @@ impl SiteMetrics {
                 .filter_map(|cells| cells.duration.get(index));
             let durations = Distribution::of(durations);
             if durations.count > 0 {
-                let bytes = self.sum(|cells| cells.body_bytes.get(index));
+                let of_tier =
+                    |tier: usize| self.sum(|cells| cells.body_bytes.get(index)?.get(tier));
+                let bytes = (0..ANSWER_TIERS).map(of_tier).sum();
                 exposition.add(names::RESPONSE_BODY_BYTES, &labels, bytes);
                 exposition.add_distribution(names::REQUEST_DURATION_SECONDS, &labels, durations);
+            }
+            for (tier_index, tier) in AnswerTier::ALL.into_iter().enumerate() {
+                let of_class = |class: usize| {
+                    self.sum(|cells| cells.requests.get(index)?.get(tier_index)?.get(class))
+                };
+                let count = (0..STATUS_CLASSES.len()).map(of_class).sum();
+                if count > 0 {
+                    let bytes = self.sum(|cells| cells.body_bytes.get(index)?.get(tier_index));
+                    let labels = with(&[("cache", cache.as_str()), ("tier", tier.as_str())]);
+                    exposition.add(names::CACHE_REQUESTS, &labels, count);
+                    exposition.add(names::CACHE_RESPONSE_BODY_BYTES, &labels, bytes);
+                }
             }
         }
         for (index, outcome) in FillOutcome::ALL.into_iter().enumerate() {
@@ -352,6 +430,15 @@ impl SiteMetrics {
                 let bytes = self.sum(|cells| cells.range_fetch_bytes.get(index));
                 exposition.add(names::RANGE_FETCHES, &labels, count);
                 exposition.add(names::RANGE_FETCH_BODY_BYTES, &labels, bytes);
+            }
+        }
+        for (index, outcome) in WarmOutcome::ALL.into_iter().enumerate() {
+            let count = self.sum(|cells| cells.warmed.get(index));
+            if count > 0 {
+                let labels = with(&[("outcome", outcome.as_str())]);
+                let bytes = self.sum(|cells| cells.warmed_bytes.get(index));
+                exposition.add(names::WARM_REQUESTS, &labels, count);
+                exposition.add(names::WARM_BODY_BYTES, &labels, bytes);
             }
         }
         for (name, distribution) in [
@@ -442,24 +529,28 @@ mod tests {
         let shop = metrics.site("shop");
         shop.request(
             CacheResult::Hit,
+            AnswerTier::Memory,
             StatusCode::OK,
             100,
             Duration::from_micros(80),
         );
         shop.request(
             CacheResult::Hit,
+            AnswerTier::Memory,
             StatusCode::OK,
             50,
             Duration::from_micros(20),
         );
         shop.request(
             CacheResult::Hit,
+            AnswerTier::Memory,
             StatusCode::NOT_MODIFIED,
             0,
             Duration::ZERO,
         );
         metrics.site("blog").request(
             CacheResult::Error,
+            AnswerTier::None,
             StatusCode::BAD_GATEWAY,
             7,
             Duration::from_secs(2),
@@ -484,6 +575,28 @@ mod tests {
             &text,
             r#"brim_response_body_bytes_total{site="shop",cache="hit"}"#,
             150.0,
+        );
+        check(
+            &text,
+            r#"brim_cache_requests_total{site="shop",cache="hit",tier="mem"}"#,
+            3.0,
+        );
+        check(
+            &text,
+            r#"brim_cache_response_body_bytes_total{site="shop",cache="hit",tier="mem"}"#,
+            150.0,
+        );
+        check(
+            &text,
+            r#"brim_cache_requests_total{site="blog",cache="error",tier="none"}"#,
+            1.0,
+        );
+        assert_eq!(
+            sample(
+                &text,
+                r#"brim_cache_requests_total{site="shop",cache="hit",tier="disk"}"#
+            ),
+            None
         );
         check(
             &text,
@@ -526,6 +639,7 @@ mod tests {
         site.origin_error("reset");
         site.origin_error("reset");
         site.digest_mismatch();
+        site.warmed(WarmOutcome::Filled, 7);
         metrics.purged(PurgeTarget::Tag, PurgeMode::Soft, 3);
         let running = site.fill_in_flight();
         let text = metrics.render();
@@ -552,6 +666,16 @@ mod tests {
             2.0,
         );
         check(&text, r#"brim_digest_mismatches_total{site="a"}"#, 1.0);
+        check(
+            &text,
+            r#"brim_warm_requests_total{site="a",outcome="filled"}"#,
+            1.0,
+        );
+        check(
+            &text,
+            r#"brim_warm_body_bytes_total{site="a",outcome="filled"}"#,
+            7.0,
+        );
         check(&text, r#"brim_purges_total{target="tag",mode="soft"}"#, 3.0);
         check(&text, r#"brim_fills_in_flight{site="a"}"#, 1.0);
         check(&text, r#"brim_requests_in_flight{site="a"}"#, 0.0);
@@ -563,9 +687,13 @@ mod tests {
     fn without_per_site_there_is_no_site_label() {
         let metrics = Metrics::new(MetricsConfig { per_site: false });
         for site in ["a", "b"] {
-            metrics
-                .site(site)
-                .request(CacheResult::Miss, StatusCode::OK, 1, Duration::ZERO);
+            metrics.site(site).request(
+                CacheResult::Miss,
+                AnswerTier::None,
+                StatusCode::OK,
+                1,
+                Duration::ZERO,
+            );
         }
         let text = metrics.render();
         check(
@@ -608,6 +736,7 @@ mod tests {
             for status in [100, 200, 301, 404, 503, 700] {
                 metrics.site("we\"ird").request(
                     result,
+                    AnswerTier::Disk,
                     StatusCode::from_u16(status).unwrap(),
                     1,
                     Duration::from_secs(100),
@@ -641,6 +770,7 @@ mod tests {
         for millis in [0, 1, 7, 40, 900, 70_000] {
             site.request(
                 CacheResult::Miss,
+                AnswerTier::None,
                 StatusCode::OK,
                 0,
                 Duration::from_millis(millis),

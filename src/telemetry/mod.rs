@@ -20,7 +20,8 @@ pub use self::error::TelemetryError;
 pub use self::exposition::Exposition;
 pub use self::gauge::{Counted, Gauge};
 pub use self::metrics::{
-    CONTENT_TYPE, CacheResult, FillOutcome, Metrics, PurgeMode, PurgeTarget, SiteMetrics,
+    AnswerTier, CONTENT_TYPE, CacheResult, FillOutcome, Metrics, PurgeMode, PurgeTarget,
+    SiteMetrics, WarmOutcome,
 };
 pub use self::names::{Kind, Name};
 pub use self::record::Record;

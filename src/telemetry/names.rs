@@ -44,6 +44,8 @@ list! {
 
     REQUESTS Counter "brim_requests" "Answered requests by site, cache result and status class"
     RESPONSE_BODY_BYTES Counter "brim_response_body_bytes" "Body bytes sent to clients by site and cache result"
+    CACHE_REQUESTS Counter "brim_cache_requests" "Answered requests by site, cache result and the tier that had the answer (mem, disk, none): the hit ratio of a tier is its share of hits"
+    CACHE_RESPONSE_BODY_BYTES Counter "brim_cache_response_body_bytes" "Body bytes sent to clients by site, cache result and the tier that had the answer (mem, disk, none)"
     REQUEST_DURATION_SECONDS Histogram "brim_request_duration_seconds" "Time from a request's head to the last byte of its answer by site and cache result"
     REQUEST_FIRST_BYTE_SECONDS Histogram "brim_request_first_byte_seconds" "Time from a request's head to the head of its answer by site"
     REQUESTS_IN_FLIGHT Gauge "brim_requests_in_flight" "Requests being answered by site"
@@ -106,6 +108,10 @@ list! {
     INVALIDATION_CLOCKS Gauge "brim_invalidation_clocks" "Clocks of invalidations by traffic that are kept"
     INVALIDATION_OVERFLOWS Counter "brim_invalidation_overflows" "Times that a site's clock was raised in place of its invalidations"
     PURGE_FLOOR Gauge "brim_purge_floor" "Objects with an older sequence number are misses"
+
+    WARM_REQUESTS Counter "brim_warm_requests" "URLs and variants of them pulled by warming, which are no requests of clients, by site and outcome"
+    WARM_BODY_BYTES Counter "brim_warm_body_bytes" "Body bytes read by warming by site and outcome"
+    WARM_JOBS Gauge "brim_warm_jobs" "Unfinished jobs of warming by state (waiting, running)"
 
     VARIANTS Counter "brim_variants" "Variants made by kind (coding or picture format) and outcome"
     VARIANT_QUEUE Gauge "brim_variant_queue" "Jobs that wait for a thread by kind"

@@ -127,8 +127,8 @@ impl Clocks {
         let purged = self.check_marks(
             site,
             object.url,
-            &object.path,
-            &object.tags,
+            object.path(),
+            &object.tags(),
             object.body_seq,
             object.checked_seq,
         );

@@ -11,8 +11,8 @@ use super::journal::Limits;
 use super::slot::{Invalidation, Purge, PurgeItem, Purged, Slot, TrafficSlot};
 use super::table::Clocks;
 use crate::clock::{Clock, ManualClock};
-use crate::store::testing::plain_object;
-use crate::store::{Body, Object};
+use crate::store::testing::plain_draft;
+use crate::store::{Body, Draft, Object};
 
 const MANY: usize = 1_000_000;
 
@@ -50,13 +50,14 @@ fn tag(site: &str, tag: u128) -> Slot {
 
 /// An object of site `demo` with URL 11, path `/a/x.css` and tags 1 and 2.
 fn object(body_seq: u64, checked_seq: u64) -> Object {
-    Object {
+    Draft {
         path: "/a/x.css".into(),
         tags: vec![1, 2],
         body_seq,
         checked_seq,
-        ..plain_object("key", Body::Inline(Bytes::new()))
+        ..plain_draft("key", Body::Inline(Bytes::new()))
     }
+    .seal()
 }
 
 /// What becomes of an object that was there before the purge.
@@ -851,14 +852,15 @@ impl Probe {
     }
 
     fn object(&self) -> Object {
-        Object {
+        Draft {
             url: self.url,
             path: self.path.as_str().into(),
             tags: self.tags.clone(),
             body_seq: self.body_seq,
             checked_seq: self.checked_seq,
-            ..plain_object("key", Body::Inline(Bytes::new()))
+            ..plain_draft("key", Body::Inline(Bytes::new()))
         }
+        .seal()
     }
 }
 
