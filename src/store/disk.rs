@@ -477,7 +477,8 @@ impl DiskTier {
 
     /// Records that can be found.
     pub(super) fn entries(&self) -> u64 {
-        self.shared.ring.places.entries()
+        let pending = self.shared.pending.load(Ordering::Acquire) as u64;
+        self.shared.ring.places.entries() + pending
     }
 
     /// What the index takes in memory, about.

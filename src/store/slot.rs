@@ -115,10 +115,9 @@ impl DiskSlot {
                 } else {
                     sleep(pause).await;
                     pause = retry;
-                    self.settle_on(self.opening().await);
-                    if self.tier().is_some() {
-                        add(&self.counters.recoveries, 1);
-                    }
+                    let opened = self.opening().await;
+                    add(&self.counters.recoveries, u64::from(opened.is_ok()));
+                    self.settle_on(opened);
                 }
             };
             tokio::select! {

@@ -322,7 +322,10 @@ async fn a_process_that_ends_without_an_account_leaves_the_absent_disk_empty() {
     let marked = || {
         let files = fs::read_dir(place.root.path().join("state")).unwrap();
         let mut files = files.map(|file| file.unwrap().path());
-        files.any(|file| fs::read_to_string(file).is_ok_and(|text| text == "away\n"))
+        files.any(|file| {
+            file.extension().is_some_and(|kind| kind == "doubts")
+                && fs::read_to_string(file).is_ok_and(|text| text == "away\n")
+        })
     };
     until("it is noted that the disk is away", marked).await;
     let site = store.site("demo");
