@@ -530,6 +530,12 @@ fn a_node_is_more_than_its_keys() {
         "[cache.memory]\nsize = \"1MiB\"\nmax_object = \"2MiB\"",
         Some("max_object is larger"),
     );
+    check_edge("[limits]\nmemory = \"0\"", None);
+    check_edge("[limits]\nmemory = \"2GiB\"", None);
+    check_edge(
+        "[limits]\nmemory = \"1MiB\"",
+        Some("write at least \"64MiB\""),
+    );
     check_edge(
         "[limits]\nrequest_field = \"64KiB\"",
         Some("limits.request_field"),

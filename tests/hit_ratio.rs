@@ -17,8 +17,8 @@ const MIXED: Traffic = Traffic {
     counted: 200_000,
 };
 
-/// Share of the keys that the tier holds.
-const HELD: f64 = 0.55;
+/// Of a hundred keys, those that the tier holds.
+const HELD: u64 = 55;
 
 #[test]
 fn s3_fifo_hits_more_than_lru_when_one_hit_requests_are_mixed_in() {

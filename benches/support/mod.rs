@@ -4,6 +4,7 @@
     dead_code,
     unreachable_pub,
     clippy::allow_attributes,
+    clippy::disallowed_methods,
     reason = "each bench uses a part of it"
 )]
 

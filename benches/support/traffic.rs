@@ -42,24 +42,23 @@ impl Counts {
         f64::from(self.hits) / f64::from(self.requests)
     }
 
-    #[allow(dead_code, reason = "the test asks for it, the bench does not")]
     pub(crate) fn hot_ratio(self) -> f64 {
         f64::from(self.hot_hits) / f64::from(self.hot_requests)
     }
 }
 
-/// Sends the traffic through a memory tier that holds `held` of all keys: what is not found is pulled and stored.
+/// Sends the traffic through a memory tier that holds this share of all keys: what is not found is pulled and stored.
 pub(crate) fn run(
     runtime: &Runtime,
     traffic: Traffic,
     policy: EvictionPolicy,
-    held: f64,
+    held_percent: u64,
 ) -> Counts {
     let folder = tempfile::tempdir().unwrap();
-    let size = f64::from(traffic.keys) * held * (BODY_BYTES as u64 + OVERHEAD_BYTES) as f64;
+    let all_bytes = u64::from(traffic.keys) * (BODY_BYTES as u64 + OVERHEAD_BYTES);
     let config = Config {
         memory: MemoryConfig {
-            size_bytes: size as u64,
+            size_bytes: all_bytes * held_percent / 100,
             policy,
             ..MemoryConfig::default()
         },

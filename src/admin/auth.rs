@@ -14,7 +14,9 @@ use super::refusal::Refusal;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Permission {
     Purge,
+    Warm,
     Explain,
+    Objects,
     Status,
     Reload,
     Drain,
@@ -24,7 +26,9 @@ impl Permission {
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Purge => "purge",
+            Self::Warm => "warm",
             Self::Explain => "explain",
+            Self::Objects => "objects",
             Self::Status => "status",
             Self::Reload => "reload",
             Self::Drain => "drain",

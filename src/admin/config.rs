@@ -26,7 +26,7 @@ pub struct Token {
     pub name: String,
     /// Compared in constant time.
     pub secret: String,
-    /// `*`, or of `purge`, `explain`, `status`, `reload`, `drain`.
+    /// `*`, or of `purge`, `warm`, `explain`, `objects`, `status`, `reload`, `drain`.
     pub allow: Vec<String>,
     /// Site names, or `*`.
     pub sites: Vec<String>,

@@ -5,7 +5,8 @@ use http::{HeaderMap, Method};
 use serde::{Deserialize, Serialize};
 
 use super::address::Address;
-use crate::telemetry::{PurgeMode, PurgeTarget};
+use super::objects::{ObjectsReport, ObjectsRequest};
+use crate::telemetry::{PurgeMode, PurgeTarget, WarmOutcome};
 
 /// A future behind a pointer, so that [`Control`] can be a trait object.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -21,6 +22,19 @@ pub trait Control: Send + Sync + 'static {
 
     /// What the node would do with a request now.
     fn explain(&self, request: ExplainRequest) -> Pending<'_, Result<Explanation, ControlError>>;
+
+    /// What is stored under one key. Asking changes nothing.
+    fn objects(&self, request: ObjectsRequest) -> Pending<'_, Result<ObjectsReport, ControlError>>;
+
+    /// Pulls one URL into the cache by the way of a client's GET, and reads all of its body; `sink` sees the pieces.
+    /// Dropped, it is a client that goes away.
+    fn pull<'a>(&'a self, request: PullRequest, sink: Option<Sink<'a>>) -> Pending<'a, Pulled>;
+
+    /// Whether clients leave enough of the node for pulls that nobody waits for.
+    fn has_room(&self) -> bool;
+
+    /// How many pulls for nobody a site's origin may have at one time.
+    fn background_pulls_max(&self, site: &str) -> usize;
 
     /// The node at a glance.
     fn status(&self) -> Status;
@@ -41,12 +55,46 @@ pub trait Control: Send + Sync + 'static {
     fn metrics(&self) -> String;
 }
 
+/// Sees the pieces of a body; `false` ends the reading.
+pub type Sink<'a> = &'a mut (dyn FnMut(&[u8]) -> bool + Send);
+
+/// A URL to be pulled into the cache.
+#[derive(Debug, Clone)]
+pub struct PullRequest {
+    /// The site that is to answer.
+    pub site: String,
+    /// The host that is asked for, with the port if one is named.
+    pub host: String,
+    /// Where it is; without a host of its own, perhaps.
+    pub url: Address,
+    /// What the client would send.
+    pub headers: HeaderMap,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pulled {
+    /// How it ended.
+    pub outcome: WarmOutcome,
+    /// Why it is not in the cache; a closed word, empty when it is, and `status` for an error of the origin's.
+    pub reason: &'static str,
+    /// The status of the answer, if there was one.
+    pub status: Option<u16>,
+    /// What came of the body.
+    pub body_bytes: u64,
+    /// The node was full: it may be tried again in a moment.
+    pub is_shed: bool,
+}
+
 /// Why the node did not do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ControlError {
     /// The request makes no sense to the node; asking again does not help.
     #[error("{0}")]
     Refused(String),
+    /// What was asked about is not there.
+    #[error("{0}")]
+    Absent(String),
     /// Not now: starting or draining.
     #[error("{0}")]
     Unavailable(String),

@@ -21,6 +21,7 @@ use super::listener::{Listener, Stream};
 use super::purge::Memory;
 use super::routes::{Shared, router};
 use super::token::tokens;
+use super::warm::Warming;
 
 /// Operators and scrapers at one time.
 const CONNECTIONS_MAX: usize = 256;
@@ -57,15 +58,16 @@ impl Door {
     ) -> Result<Self, AdminError> {
         let tokens = tokens(config, state)?;
         let token = tokens.first().map(|token| token.secret.clone());
+        let tasks = TaskTracker::new();
+        let stop = CancellationToken::new();
         let shared = Arc::new(Shared {
             keyring: ArcSwap::from_pointee(Keyring::new(&tokens)?),
             control,
             purges: Memory::default(),
+            warming: Warming::new(tasks.clone(), &stop),
         });
         let listener = Listener::bind(&config.bind).await?;
         let place = listener.place();
-        let tasks = TaskTracker::new();
-        let stop = CancellationToken::new();
         tasks.spawn(accept_all(
             listener,
             router(Arc::clone(&shared)),
@@ -92,6 +94,12 @@ impl Door {
     #[must_use]
     pub fn token(&self) -> &str {
         &self.token
+    }
+
+    /// The jobs of warming.
+    #[must_use]
+    pub fn warming(&self) -> &Arc<Warming> {
+        &self.shared.warming
     }
 
     /// Puts other tokens in place, after a reload. Running requests keep what they were granted.

@@ -67,7 +67,7 @@ fn checked_method(value: &str) -> Result<Method, Refusal> {
     }
 }
 
-fn field(text: &str) -> Result<(HeaderName, HeaderValue), Refusal> {
+pub(super) fn field(text: &str) -> Result<(HeaderName, HeaderValue), Refusal> {
     let wrong = || Refusal::bad(format!("header '{text}' is not of the form 'name: value'."));
     let (name, value) = text.split_once(':').ok_or_else(wrong)?;
     let name = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|_| wrong())?;

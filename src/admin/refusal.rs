@@ -68,6 +68,7 @@ impl From<ControlError> for Refusal {
     fn from(error: ControlError) -> Self {
         let status = match &error {
             ControlError::Refused(_) => StatusCode::BAD_REQUEST,
+            ControlError::Absent(_) => StatusCode::NOT_FOUND,
             ControlError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             ControlError::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };

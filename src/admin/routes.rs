@@ -15,8 +15,10 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use super::auth::{Grant, Keyring, Permission};
 use super::control::{Control, ExplainRequest, PurgeRequest};
 use super::explain::question;
+use super::objects::objects;
 use super::purge::{Directory, Memory, Order, PurgeCounts, PurgeRecord, new_id, touched};
 use super::refusal::{Refusal, json};
+use super::warm::{self, Warming};
 use crate::telemetry::{CONTENT_TYPE as METRICS_CONTENT_TYPE, PurgeMode};
 
 /// A body above this is refused: some 100 000 URLs.
@@ -30,10 +32,11 @@ pub(super) struct Shared {
     pub(super) keyring: ArcSwap<Keyring>,
     pub(super) control: Arc<dyn Control>,
     pub(super) purges: Memory,
+    pub(super) warming: Arc<Warming>,
 }
 
-type Room = State<Arc<Shared>>;
-type Answer = Result<Response, Refusal>;
+pub(super) type Room = State<Arc<Shared>>;
+pub(super) type Answer = Result<Response, Refusal>;
 
 pub(super) fn router(shared: Arc<Shared>) -> Router {
     Router::new()
@@ -42,7 +45,10 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/metrics", get(metrics))
         .route("/v1/purge", post(purge))
         .route("/v1/purge/{id}", get(purged))
+        .route("/v1/warm", post(warm::warm).get(warm::warmings))
+        .route("/v1/warm/{id}", get(warm::warming).delete(warm::cancel))
         .route("/v1/explain", get(explain))
+        .route("/v1/objects", get(objects))
         .route("/v1/status", get(status))
         .route("/v1/sites", get(sites))
         .route("/v1/reload", post(reload))
@@ -191,7 +197,7 @@ async fn drain(State(room): Room, headers: HeaderMap) -> Answer {
     Ok(json(StatusCode::ACCEPTED, &body))
 }
 
-async fn whole(body: Body) -> Result<Bytes, Refusal> {
+pub(super) async fn whole(body: Body) -> Result<Bytes, Refusal> {
     let read = tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, BODY_BYTES_MAX));
     match read.await {
         Ok(Ok(bytes)) => Ok(bytes),
@@ -208,7 +214,7 @@ async fn whole(body: Body) -> Result<Bytes, Refusal> {
 }
 
 /// Decoded name and value pairs, repeated names included.
-fn pairs(query: Option<&str>) -> Result<Vec<(String, String)>, Refusal> {
+pub(super) fn pairs(query: Option<&str>) -> Result<Vec<(String, String)>, Refusal> {
     let uri: Uri = format!("/?{}", query.unwrap_or_default())
         .parse()
         .map_err(|_| Refusal::bad("The query is malformed."))?;

@@ -13,26 +13,27 @@ use super::config::{Bind, Config, Token};
 use super::control::ControlError;
 use super::door::Door;
 use super::fake::FakeNode;
+use super::objects::ObjectsName;
 
-struct Edge {
-    door: Door,
-    node: Arc<FakeNode>,
+pub(super) struct Edge {
+    pub(super) door: Door,
+    pub(super) node: Arc<FakeNode>,
     folder: tempfile::TempDir,
 }
 
-struct Answer {
-    status: u16,
-    head: String,
-    body: String,
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) head: String,
+    pub(super) body: String,
 }
 
 impl Answer {
-    fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }
 
     #[track_caller]
-    fn refused(&self, status: u16, says: &str) {
+    pub(super) fn refused(&self, status: u16, says: &str) {
         assert_eq!(self.status, status, "{}", self.body);
         let body = self.json();
         let error = body["error"].as_str().unwrap();
@@ -42,7 +43,7 @@ impl Answer {
 }
 
 impl Edge {
-    async fn open() -> Self {
+    pub(super) async fn open() -> Self {
         Self::open_at(|_| Bind::Tcp(([127, 0, 0, 1], 0).into())).await
     }
 
@@ -68,7 +69,7 @@ impl Edge {
         Self { door, node, folder }
     }
 
-    async fn ask(&self, method: &str, target: &str, token: &str, body: &str) -> Answer {
+    pub(super) async fn ask(&self, method: &str, target: &str, token: &str, body: &str) -> Answer {
         let authorization = match token {
             "" => String::new(),
             name => format!("Authorization: Bearer {name}-secret\r\n"),
@@ -86,11 +87,11 @@ impl Edge {
         }
     }
 
-    async fn get(&self, target: &str, token: &str) -> Answer {
+    pub(super) async fn get(&self, target: &str, token: &str) -> Answer {
         self.ask("GET", target, token, "").await
     }
 
-    async fn post(&self, target: &str, token: &str, body: &Value) -> Answer {
+    pub(super) async fn post(&self, target: &str, token: &str, body: &Value) -> Answer {
         self.ask("POST", target, token, &body.to_string()).await
     }
 }
@@ -132,7 +133,12 @@ async fn everything_else_needs_one() {
     for (method, target) in [
         ("POST", "/v1/purge"),
         ("GET", "/v1/purge/x"),
+        ("POST", "/v1/warm"),
+        ("GET", "/v1/warm"),
+        ("GET", "/v1/warm/x"),
+        ("DELETE", "/v1/warm/x"),
         ("GET", "/v1/explain?url=http://shop.example/"),
+        ("GET", "/v1/objects?url=http://shop.example/"),
         ("GET", "/v1/status"),
         ("GET", "/v1/sites"),
         ("POST", "/v1/reload"),
@@ -275,6 +281,47 @@ async fn explain_hands_the_request_on() {
     ] {
         edge.get(target, "ops").await.refused(status, says);
     }
+}
+
+#[tokio::test]
+async fn an_object_is_named_by_key_or_url_of_a_site_that_the_token_reaches() {
+    let edge = Edge::open().await;
+    for (target, key) in [
+        ("site=shop&key=shop%20p=/a", "shop p=/a"),
+        ("url=https://shop.example:81/a%3Fb", "shop.example:81/a"),
+        ("site=shop&key=/a", "shop.example/a"),
+        ("site=shop&url=/a&header=Accept:%20x", "shop.example/a"),
+    ] {
+        let answer = edge.get(&format!("/v1/objects?{target}"), "shop").await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        assert_eq!(answer.json()["key"], key);
+        assert_eq!(answer.json()["site"], "shop");
+    }
+    let asked = edge.node.asked.lock().pop().unwrap();
+    let ObjectsName::Url { headers, .. } = asked.name else {
+        panic!("it was asked by URL");
+    };
+    assert_eq!(headers["accept"], "x");
+    for (target, status, says) in [
+        ("", 400, "by key or by url"),
+        ("site=shop", 400, "by key or by url"),
+        ("site=shop&key=a&url=/a", 400, "by key or by url"),
+        ("key=a", 400, "site is missing"),
+        ("url=/a", 400, "site is missing"),
+        ("site=nope&key=a", 400, "'nope'"),
+        ("site=shop&site=shop&key=a", 400, "once"),
+        ("site=shop&key=a&x=y", 400, "'x'"),
+        ("site=shop&url=https://blog.example/", 400, "'blog'"),
+        ("url=https://other.test/", 404, "other.test"),
+        ("url=https://blog.example/", 403, "'blog'"),
+        ("site=shop&key=nothing", 404, "Nothing is stored"),
+    ] {
+        let answer = edge.get(&format!("/v1/objects?{target}"), "shop").await;
+        answer.refused(status, says);
+    }
+    edge.get("/v1/objects?site=shop&key=a", "reader")
+        .await
+        .refused(403, "'objects'");
 }
 
 #[tokio::test]

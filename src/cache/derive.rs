@@ -51,7 +51,7 @@ pub enum Form {
 
 impl Form {
     /// Canonical text: equal forms of one version are one variant.
-    fn key(&self) -> String {
+    pub(super) fn key(&self) -> String {
         match self {
             Self::Coded(coding, level) => format!("coding={};level={level}", coding.token()),
             Self::Picture(recipe) => format!("picture;{}", recipe.key()),
@@ -70,6 +70,26 @@ pub enum Derived {
 }
 
 impl Cache {
+    /// `form` of `source`, if memory has it.
+    #[must_use]
+    pub fn made(&self, ask: &Ask, source: &Served, form: &Form) -> Option<Served> {
+        let key = form.key();
+        let id = self.form_id(&source.object, &key);
+        let stored = self.just_made(ask, id, &source.object, &key)?;
+        note_use(ask, &stored.object, id, None);
+        let story = Story {
+            tier: Some(stored.tier),
+            ..source.story
+        };
+        Some(Served::made(stored.object, story, id))
+    }
+
+    /// Where the form `key` of `source` is kept.
+    pub(super) fn form_id(&self, source: &Object, key: &str) -> u128 {
+        self.store
+            .hash(&[&source.version.to_le_bytes(), key.as_bytes()])
+    }
+
     /// Gives `form` of `source`: stored, being made, or made now. `patience` bounds the wait for its head.
     pub async fn derive(
         self: &Arc<Self>,
@@ -79,31 +99,7 @@ impl Cache {
         patience: Option<Duration>,
     ) -> Derived {
         let key = form.key();
-        let id = self
-            .store
-            .hash(&[&source.object.version.to_le_bytes(), key.as_bytes()]);
-        if let Some(stored) = self.just_made(ask, id, &source.object, &key) {
-            note_use(ask, &stored.object, id, None);
-            let story = Story {
-                tier: Some(stored.tier),
-                ..source.story
-            };
-            return Derived::Ready(Served::made(stored.object, story, id));
-        }
-        // Boxed: its state is large, and a hit would carry the room for it about.
-        Box::pin(self.derive_at(ask, source, form, patience, id, key)).await
-    }
-
-    /// The same, where memory alone cannot answer: `form` has this `key` and is kept under `id`.
-    async fn derive_at(
-        self: &Arc<Self>,
-        ask: &Arc<Ask>,
-        source: Served,
-        form: Form,
-        patience: Option<Duration>,
-        id: u128,
-        key: String,
-    ) -> Derived {
+        let id = self.form_id(&source.object, &key);
         if let Some((mut object, tier)) = self.derived(ask, id, &source, &key).await {
             if !is_current(&object, &source.object) {
                 object = Arc::new(renewed(&object, &source.object));
@@ -117,6 +113,9 @@ impl Cache {
         }
         if let Some(Mark::Declined(reason)) = self.marks.of(id, self.clock.uptime()) {
             return Derived::Declined(source, reason);
+        }
+        if !self.flights.has(id) && self.pressure.refuses_form() {
+            return Derived::Declined(source, "memory-short");
         }
         let most = ask.zone.images.max_variants;
         if matches!(form, Form::Picture(_)) && !self.made.note(source.object.version, id, most) {
@@ -243,7 +242,7 @@ enum Aboard {
     Landed(Stored),
 }
 
-fn variant_key(source: &Object, form: &str) -> String {
+pub(super) fn variant_key(source: &Object, form: &str) -> String {
     format!("{}\u{1f}{:032x}\u{1f}{form}", source.key(), source.version)
 }
 

@@ -12,6 +12,7 @@ use super::blocks::Blocks;
 use super::flight::Flights;
 use super::marks::{Made, Marks};
 use super::no_vary_search::Equivalents;
+use super::pressure::{Gauge, Pressure, Shed};
 
 /// The cache: what all sites share.
 pub struct Cache {
@@ -28,6 +29,7 @@ pub struct Cache {
     pub(super) marks: Arc<Marks>,
     pub(super) made: Made,
     pub(super) equivalents: Equivalents,
+    pub(super) pressure: Gauge,
     pub(super) under_way: Arc<Semaphore>,
     /// Steps of compression at one time; each is a few milliseconds of one core.
     pub(super) encoding: Arc<Semaphore>,
@@ -61,6 +63,7 @@ impl Cache {
             marks,
             made: Made::default(),
             equivalents: Equivalents::default(),
+            pressure: Gauge::default(),
             under_way: Arc::new(Semaphore::new(config.in_flight.min(Semaphore::MAX_PERMITS))),
             encoding: Arc::new(Semaphore::new(workers.threads.max(1))),
             encodings: Arc::new(Semaphore::new(
@@ -79,6 +82,23 @@ impl Cache {
     #[must_use]
     pub fn clock(&self) -> &SharedClock {
         &self.clock
+    }
+
+    /// From now on the node is this short of memory.
+    pub fn set_pressure(&self, pressure: Pressure) {
+        self.pressure.set(pressure);
+    }
+
+    /// How short of memory the node is.
+    #[must_use]
+    pub fn pressure(&self) -> Pressure {
+        self.pressure.get()
+    }
+
+    /// What was not begun for want of memory.
+    #[must_use]
+    pub fn shed(&self) -> Shed {
+        self.pressure.shed()
     }
 
     /// Whether a body of this length goes into memory.

@@ -23,6 +23,9 @@ pub enum FillError {
     /// As many fills are running as may run.
     #[error("too many requests are on their way to origins")]
     Overloaded,
+    /// The node is short of memory and begins nothing new.
+    #[error("the node is short of memory")]
+    MemoryShort,
     /// A part of a stored object is gone and could not be fetched again.
     #[error("a part of the stored object is missing and could not be fetched again")]
     Hole,
@@ -54,7 +57,9 @@ impl FillError {
                 StatusCode::BAD_GATEWAY
             }
             Self::Deadline(_) => StatusCode::GATEWAY_TIMEOUT,
-            Self::TooManyWaiters | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooManyWaiters | Self::Overloaded | Self::MemoryShort => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Encoding(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -68,6 +73,8 @@ impl FillError {
             Self::Status(_) => "destination_unavailable",
             Self::Unasked(_) => "http_protocol_error",
             Self::TooManyWaiters | Self::Overloaded => "connection_limit_reached",
+            // Nothing was asked of an origin.
+            Self::MemoryShort => "proxy_internal_response",
             Self::Hole | Self::Changed | Self::Abandoned | Self::FellBehind => {
                 "http_response_incomplete"
             }
@@ -84,6 +91,7 @@ impl FillError {
             Self::Origin(_)
             | Self::TooManyWaiters
             | Self::Overloaded
+            | Self::MemoryShort
             | Self::Hole
             | Self::Changed
             | Self::FellBehind
@@ -102,6 +110,7 @@ impl FillError {
             Self::Unasked(_) => "unasked",
             Self::TooManyWaiters => "waiters",
             Self::Overloaded => "overloaded",
+            Self::MemoryShort => "memory-short",
             Self::Hole => "hole",
             Self::Changed => "changed",
             Self::FellBehind => "fell-behind",

@@ -35,7 +35,10 @@ impl Cache {
         if let Some(answer) = self.while_failing(ask, &forwarding) {
             return self.with_first_block(ask, answer?).await;
         }
-        let filled = if policy::forbids_storing(&ask.zone.policy, &ask.headers) {
+        // What is on its way already costs no more for one reader more.
+        let filled = if !self.flights.has(forwarding.id) && self.pressure.refuses_miss() {
+            Err(FillError::MemoryShort)
+        } else if policy::forbids_storing(&ask.zone.policy, &ask.headers) {
             let storing = Storing::No(NotStored::NoStore);
             self.fill_alone(ask, &forwarding, Errand::Alone, storing)
                 .await
@@ -66,6 +69,9 @@ impl Cache {
         upload: Upload,
         why: Forward,
     ) -> Result<Served, FillError> {
+        if self.pressure.refuses_miss() {
+            return Err(FillError::MemoryShort);
+        }
         let forwarding = Forwarding {
             why,
             because: Because::HandedOn,
@@ -97,6 +103,10 @@ impl Cache {
         if let Some(answer) = self.while_failing(ask, &forwarding) {
             return answer;
         }
+        if self.pressure.refuses_miss() {
+            let error = FillError::MemoryShort;
+            return self.stale_on_error(ask, &forwarding, &error).ok_or(error);
+        }
         let errand = Errand::HandOn(Method::HEAD, Mutex::default());
         match self
             .fill_alone(ask, &forwarding, errand, Storing::Yes)
@@ -111,7 +121,10 @@ impl Cache {
     /// while the origin is failing on it.
     pub fn refresh(self: &Arc<Self>, ask: &Arc<Ask>, forwarding: &Forwarding) {
         let mark = self.marks.of(forwarding.id, self.clock.uptime());
-        if matches!(mark, Some(Mark::Failing(_))) || self.flights.has(forwarding.id) {
+        if matches!(mark, Some(Mark::Failing(_)))
+            || self.flights.has(forwarding.id)
+            || self.pressure.refuses_miss()
+        {
             return;
         }
         let sequence = self.store.clocks().sequence();

@@ -130,22 +130,28 @@ impl Cache {
             None => Box::pin(self.locate(ask)).await,
         };
         match self.judge(ask, located) {
-            Lookup::Hit(stored)
-                if !self.body_is_at_hand(ask, &stored.object)
-                    && !self.can_mend(ask, &stored.object)
-                    && !Box::pin(self.has_body(ask, &stored.object)).await =>
-            {
-                Lookup::Forward(Forwarding {
-                    why: Because::BodyGone.why(),
-                    because: Because::BodyGone,
-                    candidate: None,
-                    id: stored.id,
-                    fields: stored.fields,
-                    soft_purged: false,
-                })
+            Lookup::Hit(stored) if self.lacks_body(ask, &stored.object).await => {
+                Lookup::Forward(body_gone(stored.id, stored.fields))
             }
-            found => found,
+            // Nor may it stand in while it is validated, or be told to be still right by a 304.
+            Lookup::HitAndRefresh(stored, _) if self.lacks_body(ask, &stored.object).await => {
+                Lookup::Forward(body_gone(stored.id, stored.fields))
+            }
+            Lookup::Forward(forwarding) => match &forwarding.candidate {
+                Some(stored) if self.lacks_body(ask, &stored.object).await => {
+                    Lookup::Forward(body_gone(forwarding.id, forwarding.fields))
+                }
+                Some(_) | None => Lookup::Forward(forwarding),
+            },
+            found @ (Lookup::Hit(_) | Lookup::HitAndRefresh(..)) => found,
         }
+    }
+
+    /// Whether the tiers have lost the beginning of a body that cannot be pulled by itself.
+    async fn lacks_body(&self, ask: &Ask, object: &Object) -> bool {
+        !self.body_is_at_hand(ask, object)
+            && !self.can_mend(ask, object)
+            && !Box::pin(self.has_body(ask, object)).await
     }
 
     /// A fresh object for `ask` that is in memory with the beginning of its body.
@@ -363,6 +369,18 @@ pub(super) fn note_use(ask: &Ask, object: &Arc<Object>, id: u128, leading: Optio
     let ids = [Some(id), leading.filter(|leading| *leading != id)];
     let ids: Vec<u128> = ids.into_iter().flatten().collect();
     ask.zone.store.asked_again(object, &ids);
+}
+
+/// Goes forward for what is left of an object is of no use.
+fn body_gone(id: u128, fields: Vec<HeaderName>) -> Forwarding {
+    Forwarding {
+        why: Because::BodyGone.why(),
+        because: Because::BodyGone,
+        candidate: None,
+        id,
+        fields,
+        soft_purged: false,
+    }
 }
 
 /// A variant's place differs from the URL's.

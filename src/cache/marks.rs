@@ -106,6 +106,12 @@ impl Made {
         }
         fits
     }
+
+    /// What was made of `version`, as far as that is remembered.
+    pub(super) fn variants_of(&self, version: u128) -> Vec<u128> {
+        let kept = self.kept.lock();
+        kept.of.get(&version).cloned().unwrap_or_default()
+    }
 }
 
 #[cfg(test)]

@@ -644,6 +644,7 @@ impl FillError {
             Self::Unasked(_)
             | Self::TooManyWaiters
             | Self::Overloaded
+            | Self::MemoryShort
             | Self::Hole
             | Self::Changed
             | Self::FellBehind

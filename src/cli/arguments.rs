@@ -19,6 +19,7 @@ pub(super) enum Command {
     Check,
     Explain(ExplainArguments),
     Purge(PurgeArguments),
+    Warm(WarmArguments),
 }
 
 /// A CDN edge node for static files: pulls, optimises, caches and serves over TLS.
@@ -44,6 +45,8 @@ enum RawCommand {
     Explain(ExplainArguments),
     /// Purge from the running node's cache
     Purge(PurgeArguments),
+    /// Pull URLs into the running node's cache before anybody asks for them
+    Warm(WarmArguments),
 }
 
 #[derive(Debug, Args)]
@@ -100,6 +103,38 @@ pub(super) struct PurgeWhat {
     pub(super) all: bool,
 }
 
+#[derive(Debug, Args, PartialEq, Eq)]
+pub(super) struct WarmArguments {
+    /// The site whose cache is warmed
+    #[arg(long, value_name = "SITE")]
+    pub(super) site: String,
+    /// A list of URLs or paths, one a line, '#' begins a comment; '-' is standard input, which is also read when
+    /// neither a list nor a sitemap is named
+    #[arg(value_name = "FILE|-")]
+    pub(super) file: Option<PathBuf>,
+    /// An XML sitemap or index of sitemaps of the site, gzip or plain; may be repeated
+    #[arg(long = "sitemap", value_name = "URL")]
+    pub(super) sitemaps: Vec<String>,
+    /// Pulls at one time, 1 to 64; fewer while clients need the node [default: 8]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=64))]
+    pub(super) concurrency: Option<u64>,
+    /// Ask for each URL with this Accept-Encoding too; may be repeated, '' is a request without it
+    #[arg(long = "accept-encoding", value_name = "CODINGS")]
+    pub(super) accept_encodings: Vec<String>,
+    /// Ask for each URL with this Accept too, such as 'image/avif'; may be repeated, '' is a request without it
+    #[arg(long = "accept", value_name = "TYPES")]
+    pub(super) accepts: Vec<String>,
+    /// A field of each request; may be repeated
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    pub(super) headers: Vec<String>,
+    /// The host that paths are asked for [default: the site's first without a wildcard]
+    #[arg(long, value_name = "HOST")]
+    pub(super) host: Option<String>,
+    /// Print the node's last answers as they came
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
 /// Reads a command line, the program's name first.
 ///
 /// # Errors
@@ -118,6 +153,7 @@ pub(super) fn parse(
         Some(RawCommand::Check) => Command::Check,
         Some(RawCommand::Explain(arguments)) => Command::Explain(arguments),
         Some(RawCommand::Purge(arguments)) => Command::Purge(arguments),
+        Some(RawCommand::Warm(arguments)) => Command::Warm(arguments),
     };
     if command != Command::Serve && command != Command::Check && !origins.is_empty() {
         return Err(Arguments::command().error(
@@ -297,8 +333,49 @@ mod tests {
     }
 
     #[test]
+    fn warm_takes_a_list_or_a_sitemap() {
+        let warm = WarmArguments {
+            site: "s".into(),
+            file: Some("-".into()),
+            sitemaps: Vec::new(),
+            concurrency: None,
+            accept_encodings: Vec::new(),
+            accepts: Vec::new(),
+            headers: Vec::new(),
+            host: None,
+            json: false,
+        };
+        check(
+            "warm --site s -",
+            ConfigSource::default(),
+            Command::Warm(warm),
+        );
+        check(
+            "warm --config d --site s --sitemap /a.xml --concurrency 3 --accept-encoding br \
+             --accept-encoding gzip --accept image/avif -H a:b --host h --json",
+            folder(),
+            Command::Warm(WarmArguments {
+                site: "s".into(),
+                file: None,
+                sitemaps: owned(&["/a.xml"]),
+                concurrency: Some(3),
+                accept_encodings: owned(&["br", "gzip"]),
+                accepts: owned(&["image/avif"]),
+                headers: owned(&["a:b"]),
+                host: Some("h".into()),
+                json: true,
+            }),
+        );
+    }
+
+    #[test]
     fn what_makes_no_sense_is_refused() {
         for line in [
+            "warm",
+            "warm list.txt",
+            "warm --site s a b",
+            "warm --site s --concurrency 0",
+            "--origin a warm --site s",
             "nonsense",
             "--conifg d",
             "check --origin a",

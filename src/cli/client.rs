@@ -2,10 +2,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
-use http::{HeaderValue, Method, Request};
+use http::{HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -82,41 +82,127 @@ impl Client {
         self.ask(Method::POST, target, body.to_string().into())
     }
 
+    /// Posts, and hands over each line of the answer as it comes. The answer may take as long as it has to say
+    /// something from time to time.
+    pub(super) fn post_for_lines(
+        &self,
+        target: &str,
+        body: &serde_json::Value,
+        on_line: &mut dyn FnMut(&[u8]) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let request = self.request(Method::POST, target, body.to_string().into())?;
+        runtime()?.block_on(async {
+            match &self.place {
+                Bind::Tcp(address) => lines_on(connect(*address).await?, request, on_line).await,
+                Bind::Unix(path) => lines_on(connect_unix(path).await?, request, on_line).await,
+            }
+        })
+    }
+
     /// The body of a 2xx; anything else is an error in the node's own words.
     fn ask(&self, method: Method, target: &str, body: Bytes) -> anyhow::Result<Bytes> {
-        let request = Request::builder()
+        let request = self.request(method, target, body)?;
+        runtime()?.block_on(async {
+            tokio::time::timeout(TIMEOUT, self.exchange(request))
+                .await
+                .with_context(|| format!("no answer in {} seconds", TIMEOUT.as_secs()))?
+        })
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        target: &str,
+        body: Bytes,
+    ) -> anyhow::Result<Request<Full<Bytes>>> {
+        Request::builder()
             .method(method)
             .uri(target)
             .header(HOST, "brim-admin")
             .header(AUTHORIZATION, &self.authorization)
             .header(CONTENT_TYPE, "application/json")
             .body(Full::new(body))
-            .context("the request cannot be built")?;
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .context("no runtime for the request")?
-            .block_on(async {
-                tokio::time::timeout(TIMEOUT, self.exchange(request))
-                    .await
-                    .with_context(|| format!("no answer in {} seconds", TIMEOUT.as_secs()))?
-            })
+            .context("the request cannot be built")
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> anyhow::Result<Bytes> {
         match &self.place {
-            Bind::Tcp(address) => {
-                let address = reachable(*address);
-                let stream = TcpStream::connect(address).await;
-                let stream = stream.with_context(|| nobody_at(&address.to_string()))?;
-                exchange_on(stream, request).await
-            }
-            Bind::Unix(path) => {
-                let stream = UnixStream::connect(path).await;
-                let stream = stream.with_context(|| nobody_at(&path.display().to_string()))?;
-                exchange_on(stream, request).await
+            Bind::Tcp(address) => exchange_on(connect(*address).await?, request).await,
+            Bind::Unix(path) => exchange_on(connect_unix(path).await?, request).await,
+        }
+    }
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("no runtime for the request")
+}
+
+async fn connect(address: SocketAddr) -> anyhow::Result<TcpStream> {
+    let address = reachable(address);
+    let stream = TcpStream::connect(address).await;
+    stream.with_context(|| nobody_at(&address.to_string()))
+}
+
+async fn connect_unix(path: &Path) -> anyhow::Result<UnixStream> {
+    let stream = UnixStream::connect(path).await;
+    stream.with_context(|| nobody_at(&path.display().to_string()))
+}
+
+/// As [`exchange_on`], line by line. Ends with the answer.
+async fn lines_on(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    request: Request<Full<Bytes>>,
+    on_line: &mut dyn FnMut(&[u8]) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let connection = AbortOnDrop(tokio::spawn(connection));
+    let answer = tokio::time::timeout(TIMEOUT, sender.send_request(request))
+        .await
+        .with_context(|| format!("no answer in {} seconds", TIMEOUT.as_secs()))??;
+    let status = answer.status();
+    if !status.is_success() {
+        let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX)
+            .collect()
+            .await;
+        let Ok(body) = body else {
+            bail!("the node's answer was cut off or too long");
+        };
+        return Err(refusal(status, &body.to_bytes()));
+    }
+    let mut body = answer.into_body();
+    let mut line = Vec::new();
+    loop {
+        let frame = tokio::time::timeout(TIMEOUT, body.frame())
+            .await
+            .with_context(|| format!("the node was silent for {} seconds", TIMEOUT.as_secs()))?;
+        let Some(frame) = frame else { break };
+        let Ok(piece) = frame.context("the node's answer was cut off")?.into_data() else {
+            continue;
+        };
+        for byte in piece {
+            match byte {
+                b'\n' => {
+                    on_line(&line)?;
+                    line.clear();
+                }
+                _ if line.len() >= ANSWER_BYTES_MAX => bail!("the node's answer is too long"),
+                _ => line.push(byte),
             }
         }
+    }
+    drop(connection);
+    Ok(())
+}
+
+/// A connection that does not outlive the wish for its answer.
+struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
@@ -139,10 +225,15 @@ async fn exchange_on(
     if status.is_success() {
         return Ok(body);
     }
-    match serde_json::from_slice::<Refused>(&body) {
-        Ok(Refused { error, errors }) if errors.is_empty() => bail!("{error}"),
-        Ok(Refused { error, errors }) => bail!("{error}\n{}", errors.join("\n")),
-        Err(_) => bail!("the admin door answered {status}; is it brim that listens there?"),
+    Err(refusal(status, &body))
+}
+
+/// What the door says, as an error.
+fn refusal(status: StatusCode, body: &[u8]) -> anyhow::Error {
+    match serde_json::from_slice::<Refused>(body) {
+        Ok(Refused { error, errors }) if errors.is_empty() => anyhow!("{error}"),
+        Ok(Refused { error, errors }) => anyhow!("{error}\n{}", errors.join("\n")),
+        Err(_) => anyhow!("the admin door answered {status}; is it brim that listens there?"),
     }
 }
 

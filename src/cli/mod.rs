@@ -10,6 +10,7 @@ mod run;
 mod serve;
 #[cfg(test)]
 mod tests;
+mod warm;
 
 pub use self::exit::Exit;
 pub use self::run::run;

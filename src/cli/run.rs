@@ -1,13 +1,13 @@
 use std::env;
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use anyhow::Context;
 
 use super::arguments::{Command, Invocation, parse};
 use super::client::Client;
 use super::exit::Exit;
-use super::{check, explain, purge, serve};
+use super::{check, explain, purge, serve, warm};
 use crate::node::ConfigSource;
 
 /// The token that the shell hands to the admin commands.
@@ -43,6 +43,16 @@ fn execute(invocation: &Invocation) -> Exit {
                 arguments,
                 &mut io::stdin().lock(),
                 &mut io::stdout(),
+            )
+        }),
+        Command::Warm(arguments) => client(source, "warm").and_then(|client| {
+            let watched = io::stderr().is_terminal();
+            warm::run(
+                &client,
+                arguments,
+                &mut io::stdin().lock(),
+                &mut io::stdout(),
+                watched.then_some(&mut io::stderr()),
             )
         }),
     };

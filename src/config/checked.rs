@@ -33,6 +33,8 @@ pub struct NodeConfig {
     pub store: store::Config,
     /// Fills.
     pub fill: FillConfig,
+    /// What the process may take; 0 is three quarters of what the machine or its cgroup has.
+    pub memory_limit_bytes: u64,
     /// Limits on requests.
     pub limits: RequestLimits,
     /// Threads for compression.

@@ -351,6 +351,12 @@ pub(super) const NODE: &[Keys] = &[
         about: "Limits of the whole node.",
         keys: &[
             key(
+                "memory",
+                size(0, 64 * TIB),
+                "\"0\"",
+                "The whole process, at least `\"64MiB\"`; `\"0\"` = three quarters of what the machine or its cgroup has. At 90 % the memory tier shrinks and idle connections are closed; at 95 % what is not stored is a 503.",
+            ),
+            key(
                 "request_line",
                 size(256, MIB),
                 "\"8KiB\"",
@@ -387,7 +393,7 @@ pub(super) const NODE: &[Keys] = &[
                 "Fills at one time, all sites together.",
             ),
         ],
-        later: &["memory", "shed"],
+        later: &["shed"],
     },
     Keys {
         path: "compression",
@@ -519,7 +525,9 @@ pub(super) const NODE: &[Keys] = &[
             ),
             key(
                 "allow",
-                words(&["*", "purge", "explain", "status", "reload", "drain"]),
+                words(&[
+                    "*", "purge", "warm", "explain", "objects", "status", "reload", "drain",
+                ]),
                 "[\"*\"]",
                 "What it opens; `\"*\"` = everything.",
             ),

@@ -20,11 +20,15 @@ use super::address;
 use super::checked::NodeConfig;
 use super::field;
 use super::keys::nearest;
+use super::quantity;
 use super::section::{Section, Walk, text_of};
 use super::source::{Place, Wrong, cannot_read};
 
 /// Eight blocks of 16 MiB: with fewer, the tier would wait for a free one for ever.
 pub(super) const DISK_BYTES_MIN: u64 = 8 * (16 << 20);
+
+/// What a node takes that stores nothing: code, threads, the buffers of a disk tier.
+const MEMORY_LIMIT_MIN: u64 = 64 << 20;
 
 /// A secret longer than this is a wrong file.
 const SECRET_BYTES_MAX: u64 = 4096;
@@ -163,6 +167,7 @@ fn defaults(state: PathBuf) -> NodeConfig {
         },
         state,
         fill: FillConfig::default(),
+        memory_limit_bytes: 0,
         limits: RequestLimits::default(),
         compression: CompressionWorkers {
             threads: 0,
@@ -491,6 +496,19 @@ fn read_fill(section: Section<'_>) -> FillConfig {
 }
 
 fn read_limits(section: Section<'_>, config: &mut NodeConfig) {
+    section.size("memory", &mut config.memory_limit_bytes);
+    if (1..MEMORY_LIMIT_MIN).contains(&config.memory_limit_bytes) {
+        section.refuse(
+            "memory",
+            Wrong::new(
+                "less than the node needs without any cache",
+                format!(
+                    "write at least \"{}\", or \"0\" for three quarters of the machine",
+                    quantity::size_text(MEMORY_LIMIT_MIN)
+                ),
+            ),
+        );
+    }
     let limits = &mut config.limits;
     section.size("request_line", &mut limits.request_line_bytes);
     section.size("request_field", &mut limits.request_field_bytes);
@@ -619,7 +637,10 @@ fn read_token<'a>(
         section.value("secret", &mut token.secret, |value| secret(value, base));
     }
     let mut allow = vec!["*"];
-    let words = ["*", "purge", "explain", "status", "reload", "drain"].map(|word| (word, word));
+    let words = [
+        "*", "purge", "warm", "explain", "objects", "status", "reload", "drain",
+    ]
+    .map(|word| (word, word));
     section.words("allow", &mut allow, &words);
     token.allow = allow.into_iter().map(str::to_owned).collect();
     let sites = section.items("sites", |text| Ok(text.to_owned()));

@@ -3,17 +3,21 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
+use http::header::HOST;
+use http::uri::PathAndQuery;
 use serde_json::Value;
 
 use crate::admin::{
-    Control, ControlError, ExplainRequest, Explanation, ListenerStatus, Pending, PurgeItem,
-    PurgeReceipt, PurgeRequest, SiteStatus, Status, TierStatus,
+    Control, ControlError, ExplainRequest, Explanation, ListenerStatus, ObjectsReport,
+    ObjectsRequest, Pending, PullRequest, Pulled, PurgeItem, PurgeReceipt, PurgeRequest, Sink,
+    SiteStatus, Status, TierStatus, Warming,
 };
-use crate::cache::{Cache, Target};
+use crate::cache::{Cache, Pressure, Target};
 use crate::pipeline::Client;
 use crate::server::Server;
 use crate::store::{DiskStats, Purge, SiteStats, Store, TierState};
-use crate::telemetry::{Exposition, Metrics, PurgeMode, names};
+use crate::telemetry::{Exposition, Metrics, PurgeMode, WarmOutcome, names};
 use crate::variant::ImagePool;
 
 use super::serving::Shared;
@@ -26,6 +30,16 @@ pub(super) struct NodeControl {
 impl NodeControl {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self { shared }
+    }
+
+    fn memory(&self) -> Value {
+        let report = self.shared.memory.report();
+        serde_json::json!({
+            "limit_bytes": report.limit_bytes,
+            "resident_bytes": report.resident_bytes,
+            "state": report.pressure.as_str(),
+            "cache_share": report.cache_share,
+        })
     }
 
     async fn purge_now(&self, request: PurgeRequest) -> Result<PurgeReceipt, ControlError> {
@@ -83,6 +97,44 @@ impl NodeControl {
                 Some((site.clone(), url))
             }
         })
+    }
+
+    async fn pull_now(&self, request: PullRequest, sink: Option<Sink<'_>>) -> Pulled {
+        let client = Client {
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            secure: request.url.secure.unwrap_or(true),
+            body_timeout: Duration::ZERO,
+        };
+        let failed = Pulled {
+            outcome: WarmOutcome::Failed,
+            reason: "bad-url",
+            status: None,
+            body_bytes: 0,
+            is_shed: false,
+        };
+        let target = match &request.url.query {
+            Some(query) => format!("{}?{query}", request.url.path),
+            None => request.url.path,
+        };
+        let mut head = http::Request::new(());
+        *head.headers_mut() = request.headers;
+        let (Ok(uri), Ok(host)) = (
+            target.parse::<PathAndQuery>(),
+            HeaderValue::try_from(request.host),
+        ) else {
+            return failed;
+        };
+        *head.uri_mut() = uri.into();
+        head.headers_mut().insert(HOST, host);
+        let pipeline = &self.shared.pipeline;
+        let warmed = pipeline.warm(client, head, &request.site, sink).await;
+        Pulled {
+            outcome: warmed.outcome,
+            reason: warmed.reason,
+            status: warmed.status.map(|status| status.as_u16()),
+            body_bytes: warmed.body_bytes,
+            is_shed: warmed.is_shed,
+        }
     }
 
     async fn explain_now(&self, request: ExplainRequest) -> Explanation {
@@ -159,6 +211,31 @@ impl Control for NodeControl {
         Box::pin(async move { Ok(self.explain_now(request).await) })
     }
 
+    fn objects(&self, request: ObjectsRequest) -> Pending<'_, Result<ObjectsReport, ControlError>> {
+        let client = Client {
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            secure: true,
+            body_timeout: Duration::ZERO,
+        };
+        Box::pin(super::objects::report(
+            &self.shared.pipeline,
+            client,
+            request,
+        ))
+    }
+
+    fn pull<'a>(&'a self, request: PullRequest, sink: Option<Sink<'a>>) -> Pending<'a, Pulled> {
+        Box::pin(self.pull_now(request, sink))
+    }
+
+    fn has_room(&self) -> bool {
+        self.shared.pipeline.has_room()
+    }
+
+    fn background_pulls_max(&self, site: &str) -> usize {
+        self.shared.pipeline.background_pulls_max(site)
+    }
+
     fn status(&self) -> Status {
         let config = self.shared.config();
         let listeners = self.shared.addresses().into_iter();
@@ -189,7 +266,7 @@ impl Control for NodeControl {
                 .collect(),
             sites: config.sites.len(),
             purge_sequence: self.shared.store.clocks().sequence(),
-            details: BTreeMap::new(),
+            details: BTreeMap::from([("memory".to_owned(), self.memory())]),
         }
     }
 
@@ -262,6 +339,17 @@ pub(super) fn add_sources(
     });
 }
 
+/// Jobs of warming that are not over.
+pub(super) fn add_warming(metrics: &Metrics, warming: &Arc<Warming>) {
+    let warming = Arc::clone(warming);
+    metrics.register_source("warm", move |exposition| {
+        let (waiting, running) = warming.unfinished();
+        for (state, count) in [("waiting", waiting), ("running", running)] {
+            exposition.add(names::WARM_JOBS, &[("state", state)], count as u64);
+        }
+    });
+}
+
 /// What the listeners have seen, and how the node is.
 pub(super) fn add_doors(metrics: &Metrics, server: &Arc<Server>, shared: &Arc<Shared>) {
     let (server, shared) = (Arc::downgrade(server), Arc::downgrade(shared));
@@ -272,6 +360,7 @@ pub(super) fn add_doors(metrics: &Metrics, server: &Arc<Server>, shared: &Arc<Sh
         let uptime = shared.pipeline.cache().clock().uptime();
         exposition.add_real(names::UPTIME_SECONDS, &[], uptime.as_secs_f64());
         exposition.add(names::READY, &[], u64::from(!shared.is_draining()));
+        expose_memory(&shared, exposition);
         for report in server.report() {
             let listener = [("listener", &*report.name)];
             exposition.add(names::CONNECTIONS, &listener, report.open as u64);
@@ -295,6 +384,21 @@ pub(super) fn add_doors(metrics: &Metrics, server: &Arc<Server>, shared: &Arc<Sh
     });
 }
 
+fn expose_memory(shared: &Shared, exposition: &mut Exposition) {
+    let report = shared.memory.report();
+    exposition.add(names::MEMORY_LIMIT_BYTES, &[], report.limit_bytes);
+    exposition.add(names::MEMORY_RESIDENT_BYTES, &[], report.resident_bytes);
+    exposition.add_real(names::MEMORY_CACHE_SHARE, &[], report.cache_share);
+    for state in [Pressure::Ample, Pressure::Tight, Pressure::Short] {
+        let holds = u64::from(state == report.pressure);
+        exposition.add(names::MEMORY_PRESSURE, &[("state", state.as_str())], holds);
+    }
+    let shed = shared.pipeline.cache().shed();
+    for (kind, count) in [("miss", shed.misses), ("form", shed.forms)] {
+        exposition.add(names::MEMORY_SHED, &[("kind", kind)], count);
+    }
+}
+
 fn expose_tiers(store: &Store, per_site: bool, exposition: &mut Exposition) {
     let stats = store.stats();
     let memory = [("tier", "mem")];
@@ -308,6 +412,12 @@ fn expose_tiers(store: &Store, per_site: bool, exposition: &mut Exposition) {
     exposition.add(names::STORE_ENTRIES, &memory, stats.memory.entries);
     exposition.add(names::STORE_HITS, &memory, stats.memory.hits);
     exposition.add(names::STORE_MISSES, &memory, stats.memory.misses);
+    exposition.add(names::STORE_EVICTIONS, &memory, stats.memory.evictions);
+    exposition.add(
+        names::STORE_REFUSALS,
+        &[("tier", "mem"), ("reason", "size")],
+        stats.memory.refused_size,
+    );
     exposition.add(names::PURGE_SEQUENCE, &[], stats.clocks.sequence);
     exposition.add(names::PURGE_CLOCKS, &[], stats.clocks.slots);
     exposition.add(names::PURGE_FLOOR, &[], stats.clocks.floor);

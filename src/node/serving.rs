@@ -23,9 +23,11 @@ use crate::tls::{self, Tickets};
 use crate::variant::ImagePool;
 
 use super::NodeError;
+use super::allowance::System;
 use super::build;
 use super::control::NodeControl;
 use super::door::Door;
+use super::memory::{MemoryWatch, Resident};
 use super::source::ConfigSource;
 
 /// How long the disk tier may take to write what it holds when the node stops.
@@ -52,6 +54,7 @@ pub(super) struct Shared {
     source: Mutex<Option<ConfigSource>>,
     draining: CancellationToken,
     tickets: Arc<Tickets>,
+    pub(super) memory: Arc<MemoryWatch>,
     server: Mutex<std::sync::Weak<Server>>,
 }
 
@@ -61,6 +64,18 @@ impl Node {
     /// # Errors
     /// The first thing that could not be started; nothing keeps running then.
     pub fn start(config: NodeConfig, clock: &SharedClock) -> Result<Self, NodeError> {
+        Self::start_watching(config, clock, Box::new(System::here()))
+    }
+
+    /// The same, but what the process takes of the memory is what `resident` says.
+    ///
+    /// # Errors
+    /// As [`Node::start`].
+    pub fn start_watching(
+        config: NodeConfig,
+        clock: &SharedClock,
+        resident: Box<dyn Resident>,
+    ) -> Result<Self, NodeError> {
         prepare_state(&config.state)?;
         let runtime = Builder::new_multi_thread()
             .worker_threads(config.workers.max(2))
@@ -82,7 +97,7 @@ impl Node {
         let cache = Cache::new(
             Arc::clone(&store),
             Arc::clone(clock),
-            handle,
+            handle.clone(),
             (Arc::clone(&images), &config.images),
             config.fill,
             &config.store.memory,
@@ -92,6 +107,8 @@ impl Node {
         let routes = build::routes(&config, &store, &metrics, address, None)?;
         store.set_quotas(build::quotas(&config));
         super::control::add_sources(&metrics, &store, &cache, &images);
+        let memory = Arc::new(MemoryWatch::new(&config, &cache, resident));
+        memory.compare(&config);
         let pipeline = Arc::new(Pipeline::new(routes, cache, &metrics, log.clone()));
         let tickets = Tickets::new(config.tls.ticket_rotation, Arc::clone(clock))?;
         let tls = load_tls(&config, &**clock, &tickets)?;
@@ -109,9 +126,11 @@ impl Node {
             source: Mutex::new(None),
             draining: CancellationToken::new(),
             tickets,
+            memory,
             server: Mutex::new(Arc::downgrade(&server)),
             config: Mutex::new(Arc::new(config)),
         });
+        handle.spawn(Arc::clone(&shared.memory).run(Arc::downgrade(&server)));
         super::control::add_doors(&shared.metrics, &server, &shared);
         if let Some(log) = &shared.log {
             log.report_to(&shared.metrics);
@@ -119,6 +138,7 @@ impl Node {
         let config = shared.config();
         let control = Arc::new(NodeControl::new(Arc::clone(&shared)));
         let admin = runtime.block_on(admin::Door::open(&config.admin, &config.state, control))?;
+        super::control::add_warming(&shared.metrics, admin.warming());
         Ok(Self {
             shared,
             runtime: Some(runtime),
@@ -199,6 +219,10 @@ impl Node {
         let Some(runtime) = self.runtime.take() else {
             return NOTHING_TO_DRAIN;
         };
+        // Nobody waits for it, and it would take from those who are still answered.
+        if let Some(admin) = &self.admin {
+            admin.warming().stop();
+        }
         let outcome = match self.server.take() {
             Some(server) => runtime.block_on(server.drain(deadline)),
             None => NOTHING_TO_DRAIN,

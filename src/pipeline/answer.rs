@@ -11,11 +11,11 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, Method, Response, StatusCode, Version};
 
-use crate::cache::{Ask, Cache, Lookup, Served, Stored, Story};
+use crate::cache::{Ask, Cache, FillError, Lookup, Served, Stored, Story};
 use crate::clock::SharedClock;
 use crate::origin::ClientHeaders;
 use crate::policy::{self, Authorization, KeyParts, Mode};
-use crate::rules::Question;
+use crate::rules::{Question, Selection};
 use crate::semantics::host::Host;
 use crate::semantics::interim::Interim;
 use crate::semantics::path;
@@ -29,7 +29,8 @@ use crate::variant::{self, Wish};
 
 use super::body::Tally;
 use super::deliver::Delivery;
-use super::ruling::{Ruling, Verdict};
+use super::form::Formed;
+use super::ruling::{Ruling, Settings, Verdict};
 use super::upload::RequestBody;
 use super::{Body, Refusal, Routes, SiteState, cors, form, redirect, request};
 
@@ -68,6 +69,85 @@ pub(super) struct Told {
     pub(super) detail: &'static str,
     /// Whether what went forward is in the tiers now.
     pub(super) stored: bool,
+}
+
+/// Where a request stands once its head has been looked at.
+enum Step {
+    /// It is answered.
+    Told(Told),
+    /// The cache must be asked.
+    Asked(Errand),
+}
+
+/// What the cache is asked for, and how the answer is to be made.
+struct Errand {
+    state: Arc<SiteState>,
+    selection: Selection,
+    /// As far as the request alone decides.
+    settings: Arc<Settings>,
+    ask: Arc<Ask>,
+    wish: Option<Wish>,
+    method: Method,
+}
+
+impl Errand {
+    /// What holds now that the response is there: rules may be about it.
+    fn terms(&self, source: &Served) -> Terms {
+        let object = &source.object;
+        let decided = self
+            .state
+            .decided(self.selection, object.status, &object.headers());
+        match decided {
+            Some(settings) => Terms {
+                ask: Arc::new(Ask {
+                    zone: Arc::clone(&settings.zone),
+                    ..Ask::clone(&self.ask)
+                }),
+                settings,
+            },
+            None => Terms {
+                ask: Arc::clone(&self.ask),
+                settings: Arc::clone(&self.settings),
+            },
+        }
+    }
+}
+
+/// What an answer is made under.
+struct Terms {
+    ask: Arc<Ask>,
+    settings: Arc<Settings>,
+}
+
+/// A request from its head to its answer.
+struct Visit {
+    started: Duration,
+    routes: Arc<Routes>,
+    record: Option<(Arc<AccessLog>, Box<Record>)>,
+    in_flight: Counted,
+    site: Option<Arc<SiteState>>,
+}
+
+/// How far a request came without waiting.
+enum Begun {
+    Answered(Response<Body>),
+    Waiting(Box<Waiting>),
+}
+
+/// A request whose answer must be waited for.
+struct Waiting {
+    visit: Visit,
+    errand: Errand,
+    body: RequestBody,
+    /// The object, if that is there and its form is not.
+    source: Option<Served>,
+}
+
+/// What memory alone has for an errand.
+enum AtOnce {
+    Told(Result<Told, Refusal>),
+    /// Not all: perhaps the object, without the form that is asked for.
+    Not(Option<Served>),
 }
 
 impl Pipeline {
@@ -115,12 +195,31 @@ impl Pipeline {
 
     /// Answers one request; every request gets an answer. The request's body is read only if it is passed on, and
     /// what an origin says meanwhile goes to `interim` only where the site is transparent.
-    pub async fn answer<B>(
+    ///
+    /// What memory has is answered before this returns, without a future: an answer's future is moved about more
+    /// than once, and its room grows with all that might have to be waited for.
+    pub fn answer<B>(
         &self,
         client: Client,
         request: http::Request<B>,
         interim: Option<Interim>,
-    ) -> Response<Body>
+    ) -> impl Future<Output = Response<Body>> + Send
+    where
+        B: http_body::Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>>
+            + Send
+            + Sync
+            + 'static,
+    {
+        let begun = self.begin(client, request, interim);
+        async move {
+            match begun {
+                Begun::Answered(response) => response,
+                Begun::Waiting(waiting) => Box::pin(self.wait(waiting)).await,
+            }
+        }
+    }
+
+    fn begin<B>(&self, client: Client, request: http::Request<B>, interim: Option<Interim>) -> Begun
     where
         B: http_body::Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>>
             + Send
@@ -141,18 +240,52 @@ impl Pipeline {
             true => Err(Refusal::Busy),
             false => self.admit(&routes, &client, &parts),
         };
-        let (site, told) = match admitted {
-            Ok(admitted) => {
-                let site = Arc::clone(&admitted.site);
-                let told = self
-                    .respond(&routes, client, admitted, parts, body, interim)
-                    .await;
-                (Some(site), told)
-            }
-            Err(refusal) => (None, Err(refusal)),
+        let mut visit = Visit {
+            started,
+            routes,
+            record,
+            in_flight,
+            site: None,
         };
-        let told = told.unwrap_or_else(|refusal| self.refused(&routes, site.as_deref(), &refusal));
-        self.counted(told, site.as_deref(), started, in_flight, record)
+        let told = match admitted {
+            Ok(admitted) => {
+                visit.site = Some(Arc::clone(&admitted.site));
+                match self.step(client, admitted, parts, interim) {
+                    Ok(Step::Told(told)) => Ok(told),
+                    Ok(Step::Asked(errand)) => match self.at_once(&visit.routes, &errand) {
+                        AtOnce::Told(told) => told,
+                        AtOnce::Not(source) => {
+                            return Begun::Waiting(Box::new(Waiting {
+                                visit,
+                                errand,
+                                body,
+                                source,
+                            }));
+                        }
+                    },
+                    Err(refusal) => Err(refusal),
+                }
+            }
+            Err(refusal) => Err(refusal),
+        };
+        Begun::Answered(self.finish(visit, told))
+    }
+
+    async fn wait(&self, waiting: Box<Waiting>) -> Response<Body> {
+        let Waiting {
+            visit,
+            errand,
+            body,
+            source,
+        } = *waiting;
+        let told = self.run(&visit.routes, &errand, body, source).await;
+        self.finish(visit, told)
+    }
+
+    fn finish(&self, visit: Visit, told: Result<Told, Refusal>) -> Response<Body> {
+        let site = visit.site.as_deref();
+        let told = told.unwrap_or_else(|refusal| self.refused(&visit.routes, site, &refusal));
+        self.counted(told, site, visit.started, visit.in_flight, visit.record)
     }
 
     /// Everything that is decided before the cache is asked.
@@ -198,55 +331,110 @@ impl Pipeline {
         body: RequestBody,
         interim: Option<Interim>,
     ) -> Result<Told, Refusal> {
+        match self.step(client, admitted, parts, interim)? {
+            Step::Told(told) => Ok(told),
+            Step::Asked(errand) => self.run(routes, &errand, body, None).await,
+        }
+    }
+
+    /// What the request's head alone decides.
+    fn step(
+        &self,
+        client: Client,
+        admitted: Admitted,
+        parts: Parts,
+        interim: Option<Interim>,
+    ) -> Result<Step, Refusal> {
         let state = Arc::clone(&admitted.site);
         let site = &state.site;
         if let Verdict::Deny(status) = admitted.ruling.verdict {
             return Err(Refusal::Denied(status));
         }
         if parts.method == Method::OPTIONS && answers_options(site) {
-            return Ok(Told {
+            return Ok(Step::Told(Told {
                 response: cors::options(site, &parts.headers),
                 result: CacheResult::Bypass,
                 tier: AnswerTier::None,
                 detail: "options",
                 stored: false,
-            });
+            }));
         }
         if let Verdict::Redirect { status, location } = &admitted.ruling.verdict {
             let settings = &admitted.ruling.settings;
-            return Ok(Told {
+            return Ok(Step::Told(Told {
                 response: redirect::answer(site, settings, *status, location, &parts.headers),
                 result: CacheResult::Bypass,
                 tier: AnswerTier::None,
                 detail: "redirect",
                 stored: false,
-            });
+            }));
         }
         let selection = admitted.ruling.selection;
-        let mut settings = Arc::clone(&admitted.ruling.settings);
-        let (mut ask, wish) = self.ask(admitted, client, parts.headers, interim)?;
-        let source = self
-            .source(&ask, &parts.method, body, site.max_request_body_bytes)
-            .await?;
-        let (status, headers) = (source.object.status, &source.object.headers());
-        if let Some(decided) = state.decided(selection, status, headers) {
-            ask = Arc::new(Ask {
-                zone: Arc::clone(&decided.zone),
-                ..Ask::clone(&ask)
-            });
-            settings = decided;
+        let settings = Arc::clone(&admitted.ruling.settings);
+        let (ask, wish) = self.ask(admitted, client, parts.headers, interim)?;
+        Ok(Step::Asked(Errand {
+            state,
+            selection,
+            settings,
+            ask,
+            wish,
+            method: parts.method,
+        }))
+    }
+
+    /// The answer, as far as memory has all that it takes.
+    fn at_once(&self, routes: &Routes, errand: &Errand) -> AtOnce {
+        if bypasses(&errand.ask, &errand.method).is_some() {
+            return AtOnce::Not(None);
         }
-        let formed = form::choose(&self.cache, &ask, wish, source).await;
+        let Some(source) = self.cache.at_once(&errand.ask) else {
+            return AtOnce::Not(None);
+        };
+        let terms = errand.terms(&source);
+        match form::at_once(&self.cache, &terms.ask, errand.wish, source) {
+            Ok(formed) => AtOnce::Told(self.delivered(routes, errand, &terms, formed)),
+            Err(source) => AtOnce::Not(Some(source)),
+        }
+    }
+
+    /// Has the object pulled or looked up, unless it is there, and the form of it made that this client gets.
+    async fn run(
+        &self,
+        routes: &Routes,
+        errand: &Errand,
+        body: RequestBody,
+        source: Option<Served>,
+    ) -> Result<Told, Refusal> {
+        let source = match source {
+            Some(source) => source,
+            None => {
+                let body_bytes_max = errand.state.site.max_request_body_bytes;
+                self.source(&errand.ask, &errand.method, body, body_bytes_max)
+                    .await?
+            }
+        };
+        let terms = errand.terms(&source);
+        let formed = form::choose(&self.cache, &terms.ask, errand.wish, source).await;
+        self.delivered(routes, errand, &terms, formed)
+    }
+
+    fn delivered(
+        &self,
+        routes: &Routes,
+        errand: &Errand,
+        terms: &Terms,
+        formed: Formed,
+    ) -> Result<Told, Refusal> {
         let story = formed.served.story;
         let now = self.clock.now();
         let stale = formed.served.object.freshness().ttl(now) < 0;
         let delivery = Delivery {
             cache: &self.cache,
             node: &routes.node,
-            settings: &settings,
-            site,
-            ask: &ask,
-            method: &parts.method,
+            settings: &terms.settings,
+            site: &errand.state.site,
+            ask: &terms.ask,
+            method: &errand.method,
             now,
         };
         Ok(Told {
@@ -378,11 +566,15 @@ impl Pipeline {
             routes.node,
             self.clock.uptime().as_millis()
         );
-        if let (Refusal::Fill(error), Some(state)) = (refusal, site) {
+        // The watch over the memory has told of that once, for all requests.
+        let is_told = matches!(refusal, Refusal::Fill(FillError::MemoryShort));
+        if let (Refusal::Fill(error), Some(state)) = (refusal, site)
+            && !is_told
+        {
             tracing::warn!(site = %state.site.name, %error, request_id, "no answer from the origin");
         }
         let result = match refusal {
-            Refusal::Fill(_) => CacheResult::Error,
+            Refusal::Fill(_) if !is_told => CacheResult::Error,
             _ => CacheResult::Refused,
         };
         Told {
@@ -546,5 +738,22 @@ fn protocol(version: Version) -> &'static str {
         Version::HTTP_2 => "HTTP/2",
         Version::HTTP_3 => "HTTP/3",
         _ => "HTTP/1.1",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_carries_little_room_about() {
+        fn size_of_future<F>(
+            _: impl FnOnce(&'static Pipeline, Client, http::Request<String>) -> F,
+        ) -> usize {
+            size_of::<F>()
+        }
+        let bytes =
+            size_of_future(|pipeline, client, request| pipeline.answer(client, request, None));
+        assert!(bytes <= 256, "{bytes}");
     }
 }

@@ -24,7 +24,8 @@ pub struct Body {
 enum Source {
     Empty,
     Whole(Bytes),
-    Reader(Reader),
+    // Boxed: most answers are whole, and would carry its room about.
+    Reader(Box<Reader>),
     Parts(Box<Parts>),
 }
 
@@ -48,7 +49,7 @@ impl Body {
     /// What a reader gives.
     #[must_use]
     pub fn reader(reader: Reader) -> Self {
-        Self::of(Source::Reader(reader))
+        Self::of(Source::Reader(Box::new(reader)))
     }
 
     /// Several parts of one object.

@@ -229,7 +229,7 @@ impl Pipeline {
         Ok(path::canonical(prefix)?.into_owned())
     }
 
-    fn admit_parts(
+    pub(super) fn admit_parts(
         &self,
         routes: &Routes,
         client: Client,

@@ -1,5 +1,7 @@
 use std::sync::Arc;
+use std::time::Duration;
 
+use http::HeaderMap;
 use http::header::{ACCEPT_ENCODING, RANGE};
 
 use crate::cache::{Ask, Cache, Derived, Form, Served};
@@ -17,14 +19,20 @@ pub(super) struct Formed {
     pub(super) provisional: bool,
 }
 
-impl Formed {
-    fn as_it_is(served: Served) -> Self {
-        Self {
-            served,
-            varies: Vec::new(),
-            declined: None,
-            provisional: false,
-        }
+/// Chooses the form of `source` that this client gets, if memory has it; else gives `source` back.
+pub(super) fn at_once(
+    cache: &Cache,
+    ask: &Ask,
+    wish: Option<Wish>,
+    source: Served,
+) -> Result<Formed, Served> {
+    let choice = choice(ask, wish, &source);
+    let Some(form) = &choice.form else {
+        return Ok(choice.of_source(source));
+    };
+    match cache.made(ask, &source, form) {
+        Some(served) => Ok(formed(Derived::Ready(served), choice.varies)),
+        None => Err(source),
     }
 }
 
@@ -35,51 +43,75 @@ pub(super) async fn choose(
     wish: Option<Wish>,
     source: Served,
 ) -> Formed {
-    let object = &source.object;
-    if variant::applies(&ask.zone.images, object.status, &object.headers())
-        && (wish.is_some() || ask.zone.images.auto)
-    {
-        return picture(cache, ask, wish.unwrap_or_else(Wish::auto), source).await;
-    }
-    if variant::eligible(
-        &ask.zone.compression,
-        object.status,
-        &object.headers(),
-        source.length,
-    ) {
-        return coded(cache, ask, source).await;
-    }
-    Formed::as_it_is(source)
+    let mut choice = choice(ask, wish, &source);
+    let Some(form) = choice.form.take() else {
+        return choice.of_source(source);
+    };
+    let derived = cache.derive(ask, source, form, choice.patience).await;
+    formed(derived, choice.varies)
 }
 
-async fn picture(cache: &Arc<Cache>, ask: &Arc<Ask>, wish: Wish, source: Served) -> Formed {
+/// What is to be made of an object.
+#[derive(Default)]
+struct Choice {
+    varies: Vec<&'static str>,
+    /// `None` is the object as it is.
+    form: Option<Form>,
+    patience: Option<Duration>,
+    declined: Option<&'static str>,
+}
+
+impl Choice {
+    fn of_source(self, served: Served) -> Formed {
+        Formed {
+            served,
+            varies: self.varies,
+            declined: self.declined,
+            provisional: false,
+        }
+    }
+}
+
+fn choice(ask: &Ask, wish: Option<Wish>, source: &Served) -> Choice {
+    let (images, compression) = (&ask.zone.images, &ask.zone.compression);
+    let (status, headers) = (source.object.status, &source.object.headers());
+    if variant::applies(images, status, headers) && (wish.is_some() || images.auto) {
+        picture(ask, &wish.unwrap_or_else(Wish::auto), headers, source)
+    } else if variant::eligible(compression, status, headers, source.length) {
+        coded(ask)
+    } else {
+        Choice::default()
+    }
+}
+
+fn picture(ask: &Ask, wish: &Wish, headers: &HeaderMap, source: &Served) -> Choice {
     let images = &ask.zone.images;
     let mut varies = Vec::new();
     if wish.is_negotiated() {
         varies.push("Accept");
     }
     let accepts = |media_type| media_quality(&ask.headers, media_type) > 0;
-    let recipe = variant::recipe(images, &wish, accepts("image/avif"), accepts("image/webp"))
-        .declared(SourceFormat::of_headers(&source.object.headers()));
+    let recipe = variant::recipe(images, wish, accepts("image/avif"), accepts("image/webp"))
+        .declared(SourceFormat::of_headers(headers));
     // A picture is only made of an object that can be kept: making it again for each request is a gift to
     // whoever wants to keep the machine busy.
     let storable = source.story.stored || source.story.forward.is_none() || !source.is_growing();
     if !storable {
-        return Formed {
+        return Choice {
             varies,
             declined: Some("not-stored"),
-            ..Formed::as_it_is(source)
+            ..Choice::default()
         };
     }
-    let patience = images.background.then_some(images.first_answer);
-    let derived = cache
-        .derive(ask, source, Form::Picture(recipe), patience)
-        .await;
-    formed(derived, varies)
+    Choice {
+        varies,
+        form: Some(Form::Picture(recipe)),
+        patience: images.background.then_some(images.first_answer),
+        declined: None,
+    }
 }
 
-async fn coded(cache: &Arc<Cache>, ask: &Arc<Ask>, source: Served) -> Formed {
-    let varies = vec!["Accept-Encoding"];
+fn coded(ask: &Ask) -> Choice {
     // A range counts against the identity coding (RFC 9110 §14.2); a 206 is never coded.
     let plain = ask.headers.contains_key(RANGE) || !ask.headers.contains_key(ACCEPT_ENCODING);
     let coding = if plain {
@@ -92,17 +124,12 @@ async fn coded(cache: &Arc<Cache>, ask: &Arc<Ask>, source: Served) -> Formed {
             accepted.identity(),
         )
     };
-    let Some(coding) = coding else {
-        return Formed {
-            varies,
-            ..Formed::as_it_is(source)
-        };
-    };
-    let level = ask.zone.compression.first_level.of(coding);
-    let derived = cache
-        .derive(ask, source, Form::Coded(coding, level), None)
-        .await;
-    formed(derived, varies)
+    let level = |coding| ask.zone.compression.first_level.of(coding);
+    Choice {
+        varies: vec!["Accept-Encoding"],
+        form: coding.map(|coding| Form::Coded(coding, level(coding))),
+        ..Choice::default()
+    }
 }
 
 fn formed(derived: Derived, varies: Vec<&'static str>) -> Formed {

@@ -83,6 +83,9 @@ fn upload_text(error: &UploadError) -> &'static str {
 
 /// What a client may know of a failed fill: nothing of addresses or certificates behind the edge.
 fn public_text(error: &FillError) -> &'static str {
+    if matches!(error, FillError::MemoryShort) {
+        return "the server is at its limit; try again in a moment";
+    }
     match error.status() {
         StatusCode::GATEWAY_TIMEOUT => "the origin did not answer in time",
         StatusCode::SERVICE_UNAVAILABLE => {
@@ -255,6 +258,11 @@ mod tests {
                 FillError::TooManyWaiters,
                 503,
                 "edge; error=connection_limit_reached",
+            ),
+            (
+                FillError::MemoryShort,
+                503,
+                "edge; error=proxy_internal_response",
             ),
             (FillError::Hole, 502, "edge; error=http_response_incomplete"),
             (

@@ -167,6 +167,13 @@ impl Control {
             && self.owed_chunks.load(Relaxed) == 0
     }
 
+    /// How long it has been so.
+    pub(super) fn idle_for(&self) -> Option<Duration> {
+        let since = self.quiet_since.load(Relaxed);
+        (self.is_idle() && since != NEVER)
+            .then(|| Duration::from_millis(self.now().saturating_sub(since)))
+    }
+
     /// Whether an answer is being made or sent.
     pub(super) fn is_answering(&self) -> bool {
         self.answers.load(Relaxed) > 0

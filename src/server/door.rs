@@ -93,6 +93,17 @@ impl Server {
         state.listeners.iter().map(report).collect()
     }
 
+    /// Closes, in good order, the connections that have been idle for at least so long. How many.
+    pub fn close_idle(&self, least: Duration) -> u64 {
+        let state = self.state.lock();
+        let closed = state
+            .listeners
+            .iter()
+            .chain(&state.retired)
+            .map(|listener| listener.registry.close_idle(least));
+        closed.sum()
+    }
+
     /// Puts new certificates or TLS settings into use for new connections.
     ///
     /// # Errors

@@ -73,7 +73,7 @@ pub struct ListenerReport {
     pub timeouts: u64,
     /// Connections and streams that were reset because the client took nothing.
     pub stalls: u64,
-    /// Idle connections that were ended to make room.
+    /// Idle connections that were ended to make room, or for want of memory.
     pub shed: u64,
 }
 
@@ -222,6 +222,19 @@ impl Registry {
         let counted = u64::try_from(ended).unwrap_or(u64::MAX);
         self.counts.shed.fetch_add(counted, Relaxed);
         ended
+    }
+
+    /// Tells the connections that have been idle for so long to close. Returns how many.
+    pub(super) fn close_idle(&self, least: Duration) -> u64 {
+        let mut told = 0;
+        for entry in self.open.lock().connections.values() {
+            if entry.control.idle_for().is_some_and(|idle| idle >= least) {
+                entry.control.close();
+                told += 1;
+            }
+        }
+        self.counts.shed.fetch_add(told, Relaxed);
+        told
     }
 
     pub(super) fn count(&self, event: Event) {
@@ -392,6 +405,22 @@ mod tests {
         drop(quiet);
         assert!(newcomer.await.unwrap().is_ok());
         assert_eq!(busy.control().order(), Order::Serve);
+    }
+
+    #[tokio::test]
+    async fn connections_that_are_idle_are_told_to_close_and_no_others() {
+        let registry = Arc::new(Registry::default());
+        let any = address("192.0.2.1");
+        let (fresh, quiet) = (
+            registry.admit(any, 0, LIMITS).await.unwrap(),
+            registry.admit(any, 0, LIMITS).await.unwrap(),
+        );
+        idle(&quiet);
+        assert_eq!(registry.close_idle(Duration::from_hours(1)), 0);
+        assert_eq!(registry.close_idle(Duration::ZERO), 1);
+        assert_eq!(quiet.control().order(), Order::Close);
+        assert_eq!(fresh.control().order(), Order::Serve);
+        assert_eq!(registry.report(&Arc::from("x")).shed, 1);
     }
 
     #[tokio::test]

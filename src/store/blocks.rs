@@ -27,14 +27,14 @@ use super::places::{Place, Places};
 pub(super) const FORMAT: u8 = 2;
 
 const BLOCK_MAGIC: u64 = 0x6b6c_625f_6d69_7262;
-const BLOCK_HEADER_BYTES: u64 = 64;
+const BLOCK_HEADER_BYTES: usize = 64;
 const RECORD_MAGIC: u32 = 0x6d69_7262;
 /// What the engine puts before a record.
 pub(super) const RECORD_HEADER_BYTES: usize = 48;
 const LINE_BYTES: usize = 48;
 /// Records begin at multiples of this.
-const ALIGNMENT: u64 = 64;
-const PADDING: [u8; ALIGNMENT as usize] = [0; ALIGNMENT as usize];
+const ALIGNMENT: usize = 64;
+const PADDING: [u8; ALIGNMENT] = [0; ALIGNMENT];
 /// Lines read at once, first and at most: most blocks of large objects have few.
 const LINES_READ_FIRST: usize = 85;
 const LINES_READ_MAX: usize = 10_922;
@@ -45,8 +45,7 @@ const PROBATION: f64 = 0.3;
 /// What a block holds at most, of one record.
 pub(super) fn record_bytes_max(block_bytes: u64) -> u64 {
     block_bytes
-        .saturating_sub(BLOCK_HEADER_BYTES + ALIGNMENT)
-        .saturating_sub((RECORD_HEADER_BYTES + LINE_BYTES) as u64)
+        .saturating_sub((BLOCK_HEADER_BYTES + ALIGNMENT + RECORD_HEADER_BYTES + LINE_BYTES) as u64)
 }
 
 pub(super) fn hash(key: &EntryKey) -> u64 {
@@ -106,7 +105,7 @@ impl Ring {
 
     /// The number that the first record of a block had, if it holds any.
     fn read_block_header(&self, block: u32) -> io::Result<Option<u64>> {
-        let mut header = [0; BLOCK_HEADER_BYTES as usize];
+        let mut header = [0; BLOCK_HEADER_BYTES];
         self.device.read(block, 0, &mut header)?;
         let mut read = header.as_slice();
         let (magic, number, first) = (read.get_u64_le(), read.get_u64_le(), read.get_u64_le());
@@ -125,7 +124,7 @@ impl Ring {
         let mut buffer = Vec::new();
         // Ends at the latest at the front of the block.
         loop {
-            let room = end.saturating_sub(BLOCK_HEADER_BYTES) / LINE_BYTES as u64;
+            let room = end.saturating_sub(BLOCK_HEADER_BYTES as u64) / LINE_BYTES as u64;
             let count = usize::try_from(room).unwrap_or(at_once).min(at_once);
             if count == 0 {
                 return Ok(lines);
@@ -225,7 +224,7 @@ fn record_check(key: &EntryKey, number: u64, parts: [&[u8]; 2]) -> u64 {
 
 /// What a record takes of a block, without its line.
 fn record_span(length: u64) -> u64 {
-    (RECORD_HEADER_BYTES as u64 + length).next_multiple_of(ALIGNMENT)
+    (RECORD_HEADER_BYTES as u64 + length).next_multiple_of(ALIGNMENT as u64)
 }
 
 /// Why bytes are not the record that was looked for.
@@ -243,7 +242,7 @@ pub(super) fn bytes_at(place: Place) -> usize {
 }
 
 /// The record of a key from the bytes at its place.
-pub(super) fn read_record(key: &EntryKey, place: Place, bytes: Bytes) -> Result<Record, NotIt> {
+pub(super) fn read_record(key: &EntryKey, place: Place, bytes: &Bytes) -> Result<Record, NotIt> {
     let mut header = bytes.as_ref();
     let parsed = (|| {
         let magic = header.try_get_u32_le().ok()?;
@@ -290,14 +289,23 @@ struct Run {
 }
 
 impl Writer {
-    /// Reads what the blocks hold into the index, and continues behind it. Returns also how many records
-    /// were found. A block that cannot be read is taken for an empty one.
+    /// Reads what the blocks hold into the index, and continues behind it. A block that cannot be read
+    /// is taken for an empty one, unless there are many: then what they hold would be given away for a
+    /// disk that may be well again soon.
     pub(super) fn recover(ring: Arc<Ring>) -> io::Result<Self> {
         let mut used: Vec<(u64, u32)> = Vec::new();
+        let mut unreadable = 0;
         for block in 0..ring.blocks {
             ring.still_wanted()?;
-            if let Ok(Some(first)) = ring.read_block_header(block) {
-                used.push((first, block));
+            match ring.read_block_header(block) {
+                Ok(Some(first)) => used.push((first, block)),
+                Ok(None) => {}
+                Err(error) => {
+                    unreadable += 1;
+                    if unreadable > ring.blocks / 8 {
+                        return Err(error);
+                    }
+                }
             }
         }
         // The newest last, so that it replaces what is older.
@@ -336,7 +344,7 @@ impl Writer {
             .iter()
             .map(Line::end)
             .max()
-            .unwrap_or(BLOCK_HEADER_BYTES);
+            .unwrap_or(BLOCK_HEADER_BYTES as u64);
         self.number = lines.last().map_or(first, |last| last.number + 1);
         self.set_lines(block, lines.len());
     }
@@ -419,16 +427,16 @@ impl Writer {
         let block = (self.block + 1) % self.ring.blocks;
         self.empty(block);
         self.ring.still_wanted()?;
-        let mut header = Vec::with_capacity(BLOCK_HEADER_BYTES as usize);
+        let mut header = Vec::with_capacity(BLOCK_HEADER_BYTES);
         header.put_u64_le(BLOCK_MAGIC);
         header.put_u64_le(u64::from(block));
         header.put_u64_le(self.number);
         header.put_u64_le(block_check(block, self.number));
-        header.resize(BLOCK_HEADER_BYTES as usize, 0);
+        header.resize(BLOCK_HEADER_BYTES, 0);
         self.ring.device.write(block, 0, &[&header])?;
         self.ring.current.store(block, Ordering::Relaxed);
         self.block = block;
-        self.cursor = BLOCK_HEADER_BYTES;
+        self.cursor = BLOCK_HEADER_BYTES as u64;
         self.set_lines(block, 0);
         Ok(())
     }
@@ -474,5 +482,218 @@ impl Run {
             length: place.length,
         });
         self.bytes += record_span(u64::from(place.length));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use parking_lot::Mutex;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const BLOCK_BYTES: u64 = 16 << 10;
+    const BLOCKS: u64 = 9;
+
+    struct MemoryDevice(Vec<Mutex<Vec<u8>>>);
+
+    impl MemoryDevice {
+        fn new() -> Arc<Self> {
+            let block = || Mutex::new(vec![0; 16 << 10]);
+            Arc::new(Self((0..BLOCKS).map(|_| block()).collect()))
+        }
+    }
+
+    impl Device for MemoryDevice {
+        fn read_now(&self, block: u32, offset: u64, into: &mut [u8]) -> io::Result<bool> {
+            self.read(block, offset, into).map(|()| true)
+        }
+
+        fn read(&self, block: u32, offset: u64, into: &mut [u8]) -> io::Result<()> {
+            let start = usize::try_from(offset).unwrap();
+            let block = self.0[block as usize].lock();
+            into.copy_from_slice(&block[start..start + into.len()]);
+            Ok(())
+        }
+
+        fn write(&self, block: u32, offset: u64, parts: &[&[u8]]) -> io::Result<()> {
+            let whole = parts.concat();
+            let start = usize::try_from(offset).unwrap();
+            let mut block = self.0[block as usize].lock();
+            block[start..start + whole.len()].copy_from_slice(&whole);
+            Ok(())
+        }
+    }
+
+    fn open(device: &Arc<MemoryDevice>) -> (Arc<Ring>, Writer) {
+        let geometry = Geometry {
+            block_bytes: BLOCK_BYTES,
+            blocks: BLOCKS,
+        };
+        let device = Arc::clone(device) as Arc<dyn Device>;
+        let ring = Arc::new(Ring::new(device, geometry).unwrap());
+        let writer = Writer::recover(Arc::clone(&ring)).unwrap();
+        (ring, writer)
+    }
+
+    fn record(seed: u64, length: usize) -> Record {
+        let bytes: Vec<u8> = seed
+            .to_le_bytes()
+            .into_iter()
+            .cycle()
+            .take(length)
+            .collect();
+        let whole = Bytes::from(bytes);
+        Record {
+            head: whole.slice(..length / 3),
+            body: whole.slice(length / 3..),
+        }
+    }
+
+    fn whole(record: &Record) -> Bytes {
+        [record.head.as_ref(), record.body.as_ref()].concat().into()
+    }
+
+    fn append(ring: &Ring, writer: &mut Writer, batch: &[(EntryKey, Record)]) {
+        let places = writer.append(batch).unwrap();
+        for ((key, _), place) in batch.iter().zip(places) {
+            ring.places.insert(hash(key), place);
+        }
+    }
+
+    fn find(ring: &Ring, key: &EntryKey) -> Option<Result<Record, NotIt>> {
+        let place = ring.places.get(hash(key))?;
+        let mut bytes = vec![0; bytes_at(place)];
+        let offset = u64::from(place.offset);
+        ring.device.read(place.block, offset, &mut bytes).unwrap();
+        Some(read_record(key, place, &bytes.into()))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Once and more around the ring, with restarts: what is found is the newest, nothing damaged,
+        /// and what was written last is always found.
+        #[test]
+        fn what_is_found_is_the_newest(
+            batches in prop::collection::vec(prop::collection::vec((0u32..40, 0usize..3000), 1..8), 1..80),
+            restart_every in 1usize..20,
+        ) {
+            let device = MemoryDevice::new();
+            let (mut ring, mut writer) = open(&device);
+            let mut newest: HashMap<u32, Record> = HashMap::new();
+            let mut seed = 0;
+            for (round, batch) in batches.iter().enumerate() {
+                let batch: Vec<_> = batch
+                    .iter()
+                    .map(|(key, length)| {
+                        seed += 1;
+                        let record = record(seed, *length);
+                        newest.insert(*key, record.clone());
+                        (EntryKey::chunk(7, *key), record)
+                    })
+                    .collect();
+                append(&ring, &mut writer, &batch);
+                if round % restart_every == 0 {
+                    let entries = ring.places.entries();
+                    (ring, writer) = open(&device);
+                    prop_assert_eq!(ring.places.entries(), entries);
+                }
+                for (key, record) in &newest {
+                    if let Some(found) = find(&ring, &EntryKey::chunk(7, *key)) {
+                        prop_assert_eq!(whole(&found.unwrap()), whole(record));
+                    }
+                }
+                let (last, _) = batch.last().unwrap();
+                prop_assert!(find(&ring, last).is_some());
+            }
+        }
+
+        /// Whatever is changed on the device: what is found was once written under that key.
+        #[test]
+        fn damage_is_never_found(
+            damage in prop::collection::vec((0usize..9, 0usize..16_384, 1u8..=255), 1..60),
+        ) {
+            let device = MemoryDevice::new();
+            let (ring, mut writer) = open(&device);
+            for n in 0..120u32 {
+                let record = record(u64::from(n), 700);
+                append(&ring, &mut writer, &[(EntryKey::chunk(7, n), record)]);
+            }
+            for (block, place, mask) in damage {
+                device.0[block].lock()[place] ^= mask;
+            }
+            let check = |ring: &Ring| {
+                for n in 0..120u32 {
+                    if let Some(Ok(found)) = find(ring, &EntryKey::chunk(7, n)) {
+                        assert_eq!(whole(&found), whole(&record(u64::from(n), 700)));
+                    }
+                }
+            };
+            check(&ring);
+            let (ring, mut writer) = open(&device);
+            check(&ring);
+            // And the ring goes on.
+            for n in 200..400u32 {
+                let record = record(u64::from(n), 700);
+                append(&ring, &mut writer, &[(EntryKey::chunk(7, n), record)]);
+                assert!(find(&ring, &EntryKey::chunk(7, n)).is_some_and(|found| found.is_ok()));
+            }
+            for n in 0..120u32 {
+                assert!(find(&ring, &EntryKey::chunk(7, n)).is_none());
+            }
+        }
+    }
+
+    #[test]
+    fn a_record_of_another_key_at_the_place_is_not_the_one() {
+        let device = MemoryDevice::new();
+        let (ring, mut writer) = open(&device);
+        let (key, other) = (EntryKey::head(1), EntryKey::head(2));
+        append(&ring, &mut writer, &[(key, record(1, 100))]);
+        // As if both had one hash.
+        let place = ring.places.get(hash(&key)).unwrap();
+        ring.places.insert(hash(&other), place);
+        assert_eq!(find(&ring, &other).unwrap().unwrap_err(), NotIt::Another);
+        assert!(find(&ring, &key).unwrap().is_ok());
+    }
+
+    #[test]
+    fn an_abandoned_writer_writes_no_more() {
+        let device = MemoryDevice::new();
+        let (ring, mut writer) = open(&device);
+        append(&ring, &mut writer, &[(EntryKey::head(1), record(1, 100))]);
+        ring.abandoned.store(true, Ordering::Release);
+        let late = [(EntryKey::head(2), record(2, 100))];
+        assert!(writer.append(&late).is_err());
+        let (ring, _writer) = open(&device);
+        assert!(find(&ring, &EntryKey::head(1)).is_some());
+        assert!(find(&ring, &EntryKey::head(2)).is_none());
+    }
+
+    #[test]
+    fn old_are_the_blocks_that_are_used_again_next() {
+        let device = MemoryDevice::new();
+        let (ring, _writer) = open(&device);
+        ring.current.store(8, Ordering::Relaxed);
+        let old: Vec<u32> = (0..9).filter(|block| ring.is_old(*block)).collect();
+        assert_eq!(old, [0, 1]);
+    }
+
+    #[test]
+    fn the_largest_record_that_is_allowed_fits() {
+        let device = MemoryDevice::new();
+        let (ring, mut writer) = open(&device);
+        let length = usize::try_from(record_bytes_max(BLOCK_BYTES)).unwrap();
+        for n in 0..20 {
+            append(
+                &ring,
+                &mut writer,
+                &[(EntryKey::head(n), record(1, length))],
+            );
+            assert!(find(&ring, &EntryKey::head(n)).unwrap().is_ok());
+        }
     }
 }

@@ -338,7 +338,7 @@ impl DiskTier {
         if self.read_errors.load(Ordering::Relaxed) != 0 {
             self.read_errors.store(0, Ordering::Relaxed);
         }
-        match blocks::read_record(key, place, bytes) {
+        match blocks::read_record(key, place, &bytes) {
             Ok(record) => Some(Found {
                 record,
                 old: self.shared.ring.is_old(place.block),
@@ -448,7 +448,7 @@ impl DiskTier {
         let missing = || io::Error::from(io::ErrorKind::NotFound);
         let place = self.place(&key).ok_or_else(missing)?;
         let bytes = self.read(place).await?;
-        let record = blocks::read_record(&key, place, bytes).map_err(|_| missing())?;
+        let record = blocks::read_record(&key, place, &bytes).map_err(|_| missing())?;
         Ok(record.head)
     }
 

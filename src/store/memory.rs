@@ -1,11 +1,14 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use foyer::{Cache, CacheBuilder, EvictionConfig, LruConfig, S3FifoConfig, SieveConfig};
+use foyer::{
+    Cache, CacheBuilder, Event, EventListener, EvictionConfig, LruConfig, S3FifoConfig, SieveConfig,
+};
 
 use super::config::{EvictionPolicy, MemoryConfig};
+use super::counters::SpreadCounter;
 use super::entry::{Entry, EntryKey, Part, VaryIndex};
 use super::hash::FoldBuilder;
 use super::object::Object;
@@ -22,9 +25,32 @@ const SHARDS_MAX: usize = 64;
 #[derive(Debug)]
 pub(super) struct MemoryTier {
     cache: Cache<Key, Held, FoldBuilder>,
+    /// As configured.
+    size_bytes: AtomicU64,
+    thousandths: AtomicU16,
+    shards: usize,
+    /// At present; foyer goes on telling the first one.
+    capacity_bytes: AtomicU64,
     /// What a single entry may weigh; one heavier would empty its shard.
     weight_max: AtomicUsize,
-    shards: usize,
+    evictions: Arc<Evictions>,
+    refused_size: SpreadCounter,
+}
+
+/// Counts the entries that made room for others.
+#[derive(Debug, Default)]
+struct Evictions(SpreadCounter);
+
+impl EventListener for Evictions {
+    type Key = Key;
+    type Value = Held;
+
+    fn on_leave(&self, reason: Event, _: &Key, _: &Held) {
+        match reason {
+            Event::Evict => self.0.increment(),
+            Event::Replace | Event::Remove | Event::Clear => {}
+        }
+    }
 }
 
 impl MemoryTier {
@@ -33,16 +59,24 @@ impl MemoryTier {
         let shards = usize::try_from(config.size_bytes / SHARD_BYTES_MIN)
             .unwrap_or(SHARDS_MAX)
             .clamp(1, SHARDS_MAX);
+        let evictions = Arc::<Evictions>::default();
+        let listener = Arc::<Evictions>::clone(&evictions);
         let cache = CacheBuilder::new(capacity)
             .with_shards(shards)
+            .with_event_listener(listener)
             .with_hash_builder(FoldBuilder)
             .with_eviction_config(eviction(config.policy))
             .with_weighter(|_, held: &Held| held.weight())
             .build();
         Self {
             cache,
-            weight_max: AtomicUsize::new(capacity / shards / 2),
+            size_bytes: AtomicU64::new(config.size_bytes),
             shards,
+            thousandths: AtomicU16::new(1000),
+            capacity_bytes: AtomicU64::new(config.size_bytes),
+            weight_max: AtomicUsize::new(capacity / shards / 2),
+            evictions,
+            refused_size: SpreadCounter::default(),
         }
     }
 
@@ -62,6 +96,7 @@ impl MemoryTier {
         if admitted {
             self.cache.insert(Key::of(&key), Held::of(entry));
         } else {
+            self.refused_size.increment();
             self.cache.remove(&Key::of(&key));
         }
         admitted
@@ -71,14 +106,43 @@ impl MemoryTier {
         self.cache.remove(&Key::of(key));
     }
 
-    /// Makes it larger or smaller; what no longer fits goes.
-    pub(super) fn resize(&self, size_bytes: u64) {
-        let capacity = usize::try_from(size_bytes).unwrap_or(usize::MAX);
+    /// Makes the tier hold this many thousandths of its configured size. Blocks while it evicts.
+    pub(super) fn scale(&self, thousandths: u16) {
+        self.thousandths.store(thousandths, Ordering::Relaxed);
+        let bytes = scaled(self.size_bytes(), thousandths);
+        let capacity = usize::try_from(bytes).unwrap_or(usize::MAX);
+        // First, so that nothing comes in that is too heavy for a smaller shard.
         self.weight_max
             .store(capacity / self.shards / 2, Ordering::Relaxed);
-        if let Err(error) = self.cache.resize(capacity) {
-            tracing::warn!(%error, "a memory tier cannot be resized");
+        match self.cache.resize(capacity) {
+            Ok(()) => self.capacity_bytes.store(bytes, Ordering::Relaxed),
+            Err(error) => tracing::warn!(%error, "the memory tier keeps its size"),
         }
+    }
+
+    /// Configures another size, of which the tier holds the same share.
+    pub(super) fn resize(&self, size_bytes: u64) {
+        self.size_bytes.store(size_bytes, Ordering::Relaxed);
+        self.scale(self.thousandths());
+    }
+
+    /// As configured.
+    pub(super) fn size_bytes(&self) -> u64 {
+        self.size_bytes.load(Ordering::Relaxed)
+    }
+
+    /// The share of that which it holds.
+    pub(super) fn thousandths(&self) -> u16 {
+        self.thousandths.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn evictions(&self) -> u64 {
+        self.evictions.0.total()
+    }
+
+    /// Entries that were too large for a shard.
+    pub(super) fn refused_size(&self) -> u64 {
+        self.refused_size.total()
     }
 
     pub(super) fn used_bytes(&self) -> u64 {
@@ -86,12 +150,20 @@ impl MemoryTier {
     }
 
     pub(super) fn capacity_bytes(&self) -> u64 {
-        self.cache.capacity() as u64
+        self.capacity_bytes.load(Ordering::Relaxed)
     }
 
     pub(super) fn entries(&self) -> u64 {
         self.cache.entries() as u64
     }
+}
+
+/// That many thousandths; not fewer than one byte for each shard that there may be.
+fn scaled(bytes: u64, thousandths: u16) -> u64 {
+    let scaled = u128::from(bytes) * u128::from(thousandths.min(1000)) / 1000;
+    u64::try_from(scaled)
+        .unwrap_or(u64::MAX)
+        .max(SHARDS_MAX as u64)
 }
 
 /// An [`EntryKey`] in 24 bytes instead of 32: there may be millions.
@@ -195,6 +267,41 @@ mod tests {
             }
             assert!(tier.used_bytes() <= 1 << 20, "{policy:?}");
             assert!(tier.entries() > 80, "{policy:?} {}", tier.entries());
+            assert_eq!(tier.evictions(), 1000 - tier.entries(), "{policy:?}");
+        }
+    }
+
+    #[test]
+    fn a_smaller_tier_holds_less_at_once_and_a_larger_one_more_again() {
+        for policy in [
+            EvictionPolicy::S3Fifo,
+            EvictionPolicy::WTinyLfu,
+            EvictionPolicy::Lru,
+            EvictionPolicy::Sieve,
+        ] {
+            let tier = tier(64 << 20, policy);
+            let fill = |from: u128| {
+                for n in from..from + 12_000 {
+                    tier.insert(EntryKey::head(n), chunk(10_000));
+                }
+            };
+            fill(0);
+            for thousandths in [500, 125, 1000, 60] {
+                tier.scale(thousandths);
+                let capacity = (64 << 20) * u64::from(thousandths) / 1000;
+                assert_eq!(tier.capacity_bytes(), capacity, "{policy:?}");
+                assert!(
+                    tier.used_bytes() <= capacity,
+                    "{policy:?} {}",
+                    tier.used_bytes()
+                );
+                fill(u128::from(thousandths) << 32);
+                let used = tier.used_bytes();
+                assert!(used <= capacity, "{policy:?} {used} of {capacity}");
+                assert!(used >= capacity / 10 * 8, "{policy:?} {used} of {capacity}");
+                let held = u64::try_from(chunk(10_000).weight()).unwrap() * tier.entries();
+                assert_eq!(used, held, "{policy:?}: nothing is lost from the accounts");
+            }
         }
     }
 
@@ -206,5 +313,6 @@ mod tests {
         assert!(!tier.insert(EntryKey::head(1), chunk(900_000)));
         assert!(tier.find(&EntryKey::head(1)).is_none());
         assert!(tier.find(&EntryKey::head(2)).is_some());
+        assert_eq!((tier.refused_size(), tier.evictions()), (1, 0));
     }
 }

@@ -13,12 +13,14 @@ mod counters;
 mod device;
 mod disk;
 mod disks;
+mod doorkeeper;
 mod doubts;
 mod entry;
 mod error;
 mod flights;
 mod folder;
 mod hash;
+mod inspect;
 mod memory;
 mod object;
 mod packed;
@@ -32,6 +34,8 @@ mod tiers;
 mod turns;
 
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
@@ -40,12 +44,14 @@ mod tests_of_disks;
 
 pub use self::admission::{Admission, Newcomer, Refusal};
 pub use self::clocks::{
-    Clocks, Invalidation, Purge, PurgeItem, Purged, SiteClock, Slot, TrafficSlot,
+    ClockHit, ClockTarget, Clocks, Invalidation, Purge, PurgeItem, Purged, SiteClock, Slot,
+    TrafficSlot,
 };
 pub use self::config::{Config, DiskConfig, EvictionPolicy, MemoryConfig, Quota};
 pub use self::entry::{CHUNK_BYTES, Entry, EntryKey, Kept, Part, Placement, Tier, VaryIndex};
 pub use self::error::StoreError;
 pub use self::folder::DiskTrouble;
+pub use self::inspect::{Inspected, Present};
 pub use self::object::{Body, Draft, Dressed, Headers, Object};
 pub use self::report::{
     ClockStats, CloseOutcome, DiskStats, MemoryStats, SiteStats, Stats, TierReport, TierState,

@@ -55,6 +55,10 @@ pub struct MemoryStats {
     pub hits: u64,
     /// Entries not found.
     pub misses: u64,
+    /// Entries that made room for others.
+    pub evictions: u64,
+    /// Entries refused because they were too large.
+    pub refused_size: u64,
 }
 
 /// Numbers of what one site has.
@@ -91,6 +95,10 @@ pub struct DiskStats {
     pub in_use: bool,
     /// Its configured size.
     pub capacity_bytes: u64,
+    /// Entries that can be found.
+    pub entries: u64,
+    /// What its index takes in memory, about.
+    pub index_bytes: u64,
     /// Handed over and not written yet.
     pub waiting_bytes: u64,
     /// Entries found.
@@ -103,8 +111,6 @@ pub struct DiskStats {
     pub written_bytes: u64,
     /// Entries written again because they were in use and near their eviction; part of `writes`.
     pub rewrites: u64,
-    /// Entries written within the last turn of its log: those that it has, about.
-    pub entries: u64,
     /// Objects refused because they were not asked for often enough.
     pub refused_uses: u64,
     /// Entries refused because the disk had written as much as it may.

@@ -11,6 +11,7 @@ use super::counters::{SpreadCounter, add, read};
 use super::disk::{DiskTier, Found, Look, bytes_on_disk};
 use super::disks::Disk;
 use super::entry::{CHUNK_BYTES, Entry, EntryKey, Kept, Part, Placement, Tier};
+use super::inspect::{Inspected, Present};
 use super::memory::MemoryTier;
 use super::object::{Body, Object};
 use super::report::SiteStats;
@@ -67,16 +68,36 @@ impl SiteStore {
                 self.has_memory.store(false, Ordering::Relaxed);
                 self.memory.store(None);
             }
-            (bytes, Some(tier)) if tier.capacity_bytes() != bytes => tier.resize(bytes),
+            (bytes, Some(tier)) if tier.size_bytes() != bytes => tier.resize(bytes),
             (_, Some(_)) => {}
             (bytes, None) => {
                 let config = MemoryConfig {
                     size_bytes: bytes,
                     ..self.tiers.memory_config
                 };
-                self.memory.store(Some(Arc::new(MemoryTier::new(&config))));
+                let tier = MemoryTier::new(&config);
+                // While the node is short of memory, this one is as small as the others.
+                match self.tiers.memory.thousandths() {
+                    1000 => {}
+                    share => tier.scale(share),
+                }
+                self.memory.store(Some(Arc::new(tier)));
                 self.has_memory.store(true, Ordering::Relaxed);
             }
+        }
+    }
+
+    /// What the entries of its own memory tier weigh.
+    pub(super) fn memory_used_bytes(&self) -> u64 {
+        self.memory
+            .load()
+            .as_ref()
+            .map_or(0, |own| own.used_bytes())
+    }
+
+    pub(super) fn scale_memory(&self, thousandths: u16) {
+        if let Some(own) = self.memory.load_full() {
+            own.scale(thousandths);
         }
     }
 
@@ -243,7 +264,11 @@ impl SiteStore {
                 disk.forget(&key);
             }
             if placement == Placement::MemoryAndDisk {
-                self.in_memory(|memory| memory.insert(key, entry.clone()));
+                self.in_memory(|memory| {
+                    if self.has_a_place(memory, &key) {
+                        memory.insert(key, entry.clone());
+                    }
+                });
             }
             if best.found.old {
                 self.write_again(&best, key);
@@ -253,6 +278,53 @@ impl SiteStore {
             Some(()) => Some(entry),
             // Replaced while we read: the new one, if it is in memory.
             None => self.peek(&key).or(Some(entry)),
+        }
+    }
+
+    /// Whether what was read from disk should be in memory, too.
+    fn has_a_place(&self, memory: &MemoryTier, key: &EntryKey) -> bool {
+        let (used, capacity) = (memory.used_bytes(), memory.capacity_bytes());
+        used < capacity / 8 * 7 || self.tiers.doorkeeper.knows(key, memory.entries())
+    }
+
+    /// What each tier holds under a key, for somebody who looks and does not use it: nothing is brought into memory,
+    /// counted as a hit or written again. The memory tier's eviction takes it for a use all the same.
+    pub async fn inspect(&self, key: &EntryKey) -> Inspected {
+        let mut on_disk = None;
+        for disk in self.tiers.disks.iter() {
+            let Some(tier) = disk.holder(key) else {
+                continue;
+            };
+            let Some(found) = tier.load(key).await else {
+                continue;
+            };
+            let Ok(entry) = found.record.clone().decode() else {
+                continue;
+            };
+            let candidate = Candidate {
+                disk,
+                tier,
+                found,
+                entry,
+                is_home: self.is_home(disk, key),
+            };
+            on_disk = Some(match on_disk.take() {
+                None => candidate,
+                Some(other) => candidate.or(other).0,
+            });
+        }
+        Inspected {
+            memory: self.peek(key),
+            disk: on_disk.map(|found: Candidate<'_>| found.entry),
+        }
+    }
+
+    /// Which tiers have something under a key.
+    #[must_use]
+    pub fn present(&self, key: &EntryKey) -> Present {
+        Present {
+            memory: self.in_memory(|memory| memory.contains(key)),
+            disk: self.tiers.disks.may_contain(key),
         }
     }
 

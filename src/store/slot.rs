@@ -110,7 +110,7 @@ impl DiskSlot {
                 } else if let Some(tier) = self.tier() {
                     let trouble = tier.watch().await;
                     add(&self.counters.failures, 1);
-                    self.empty(trouble);
+                    self.empty(&trouble);
                     pause = retry.min(FIRST_RETRY);
                 } else {
                     sleep(pause).await;
@@ -159,11 +159,11 @@ impl DiskSlot {
                     *self.trouble.lock() = None;
                 });
             }
-            Err(trouble) => self.empty(trouble),
+            Err(trouble) => self.empty(&trouble),
         }
     }
 
-    fn empty(&self, trouble: DiskTrouble) {
+    fn empty(&self, trouble: &DiskTrouble) {
         let before = self.trouble.lock().replace(trouble.clone());
         // Once, not at each try.
         if before.is_none_or(|before| before.to_string() != trouble.to_string()) {
@@ -230,7 +230,7 @@ async fn open_tier(
         device: plan
             .device
             .as_ref()
-            .map_or(Arc::clone(&device), |wrap| wrap(device)),
+            .map_or_else(|| Arc::clone(&device), |wrap| wrap(Arc::clone(&device))),
         geometry,
         runtime: plan.runtime.clone(),
         counters,

@@ -19,6 +19,7 @@ use super::config::{Config, MemoryConfig, Quota};
 use super::counters::read;
 use super::disk::Patience;
 use super::disks::{Disk, Disks};
+use super::doorkeeper::Doorkeeper;
 use super::doubts::Doubts;
 use super::entry::Tier;
 use super::error::StoreError;
@@ -51,6 +52,7 @@ pub struct Store {
 pub(super) struct Tiers {
     pub(super) memory: MemoryTier,
     pub(super) memory_config: MemoryConfig,
+    pub(super) doorkeeper: Doorkeeper,
     pub(super) disks: Disks,
     pub(super) turns: Turns,
     pub(super) flights: Flights,
@@ -165,6 +167,7 @@ impl Store {
             tiers: Arc::new(Tiers {
                 memory: MemoryTier::new(&config.memory),
                 memory_config: config.memory,
+                doorkeeper: Doorkeeper::new(),
                 disks: Disks::new(disks),
                 turns: Turns::new(),
                 flights: Flights::default(),
@@ -239,6 +242,24 @@ impl Store {
         timeout(deadline, all).await.is_ok()
     }
 
+    /// What the entries of all memory tiers weigh.
+    #[must_use]
+    pub fn memory_used_bytes(&self) -> u64 {
+        let sites = self.sites.lock();
+        let own = sites.values().map(|site| site.memory_used_bytes());
+        own.fold(self.tiers.memory.used_bytes(), u64::saturating_add)
+    }
+
+    /// Makes the memory tiers hold this many thousandths of their configured sizes, until told otherwise. Evicts
+    /// at once, and blocks meanwhile: not for a runtime's own threads.
+    pub fn scale_memory(&self, thousandths: u16) {
+        self.tiers.memory.scale(thousandths);
+        let sites: Vec<_> = self.sites.lock().values().cloned().collect();
+        for site in sites {
+            site.scale_memory(thousandths);
+        }
+    }
+
     /// Whether a disk is in use now.
     #[must_use]
     pub fn has_disk(&self) -> bool {
@@ -279,6 +300,8 @@ impl Store {
                 capacity_bytes: memory.capacity_bytes(),
                 hits: sites.iter().map(|site| site.memory_hits).sum(),
                 misses: sites.iter().map(|site| site.memory_misses).sum(),
+                evictions: memory.evictions(),
+                refused_size: memory.refused_size(),
             },
             disks: self.tiers.disks.iter().map(disk_stats).collect(),
             index_bytes: self.tiers.disks.index_bytes(),
@@ -341,8 +364,9 @@ fn disk_stats(disk: &Disk) -> DiskStats {
         place: Arc::clone(disk.label()),
         in_use: tier.is_some(),
         capacity_bytes: disk.slot().size_bytes(),
-        waiting_bytes: tier.map_or(0, |tier| tier.waiting_bytes()),
         entries: disk.entries(),
+        index_bytes: tier.as_ref().map_or(0, |tier| tier.index_bytes()),
+        waiting_bytes: tier.map_or(0, |tier| tier.waiting_bytes()),
         hits: read(&counters.hits),
         misses: read(&counters.misses),
         writes: read(&counters.writes),

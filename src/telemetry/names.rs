@@ -117,6 +117,12 @@ list! {
     VARIANT_QUEUE Gauge "brim_variant_queue" "Jobs that wait for a thread by kind"
     VARIANT_DURATION_SECONDS Counter "brim_variant_duration_seconds" "Time spent making variants by kind"
 
+    MEMORY_LIMIT_BYTES Gauge "brim_memory_limit_bytes" "Memory that the process may take"
+    MEMORY_RESIDENT_BYTES Gauge "brim_memory_resident_bytes" "Memory that the process takes"
+    MEMORY_PRESSURE Gauge "brim_memory_pressure" "1 for the state that holds by state (ample, tight, short)"
+    MEMORY_CACHE_SHARE Gauge "brim_memory_cache_share" "The part of its configured size that the memory tier may hold at present"
+    MEMORY_SHED Counter "brim_memory_shed" "What was not begun for want of memory by kind (miss, form)"
+
     CONFIG_RELOADS Counter "brim_config_reloads" "Reloads by outcome"
     ACCESS_LOG_RECORDS Counter "brim_access_log_records" "Requests handed to the access log"
     ACCESS_LOG_DROPPED Counter "brim_access_log_dropped" "Requests missing in the access log by reason (queue, write)"

@@ -9,10 +9,10 @@ use crate::support::edge::Edge;
 use crate::support::origin::Origin;
 use crate::support::reply::Resource;
 
-const IMAGES: &str = "[images]\nenabled = true\nfirst_answer = \"20s\"\n";
+pub(crate) const IMAGES: &str = "[images]\nenabled = true\nfirst_answer = \"20s\"\n";
 
 /// A picture with enough in it that a smaller one is really smaller.
-fn jpeg(width: u32, height: u32) -> Bytes {
+pub(crate) fn jpeg(width: u32, height: u32) -> Bytes {
     let picture = RgbImage::from_fn(width, height, |x, y| {
         let wave =
             |v: u32| u8::try_from((v * 37 + (x * y) % 61 + (x / 3) * 5 + y * 2) % 256).unwrap();

@@ -1,5 +1,6 @@
 //! Mistakes that were made once.
 
+use brim::store::{Body, Entry, EntryKey};
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use serde_json::json;
@@ -256,4 +257,47 @@ async fn a_made_form_is_as_young_as_its_validated_source() {
         );
     }
     assert_eq!(origin.count_for("/a"), 2);
+}
+
+/// Found by the soak: the head of a compressible object outlived a bit flip and its bytes did not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stale_object_whose_bytes_are_gone_is_not_validated_but_fetched() {
+    let origin = Origin::start().await;
+    let text = "of a text that is worth compressing ".repeat(20);
+    origin.serve_resource(
+        "/a.css",
+        Resource::new(Content::from(Bytes::from(text.clone())))
+            .etag("\"1\"")
+            .header("content-type", "text/css")
+            .header("cache-control", "max-age=10"),
+    );
+    let edge = Edge::before(&origin).await;
+    let store = edge.node().pipeline().cache().store();
+    for coding in ["identity", "gzip"] {
+        edge.get("/a.css").await;
+        edge.settled().await;
+        let head = EntryKey::head(store.hash(&[b"site p=/a.css"]));
+        let Some(Entry::Object(object)) = store.site("site").memory(&head) else {
+            panic!("the head is kept under the hash of its key");
+        };
+        assert!(matches!(object.body, Body::Chunked { .. }), "kept apart");
+        store
+            .site("site")
+            .remove(&EntryKey::chunk(object.version, 0));
+        edge.pass_seconds(20);
+        let answer = edge
+            .get_with("/a.css", &[("accept-encoding", coding)])
+            .await;
+        assert_eq!(answer.status, StatusCode::OK);
+        assert!(answer.header("cache-status").contains("body-gone"));
+        if coding == "identity" {
+            assert_eq!(answer.text(), text);
+        }
+    }
+    let requests = origin.requests_for("/a.css");
+    assert!(
+        requests
+            .iter()
+            .all(|request| request.header("if-none-match").is_none())
+    );
 }

@@ -132,7 +132,7 @@ pub(crate) fn judge(
     let body = decoded(answer)?;
     let whole = resource.body(generation, &world.pool);
     let (first, expected) = if answer.status == StatusCode::OK {
-        (0, whole.clone())
+        (0, whole)
     } else {
         let (first, last) = match *asked {
             Asked::Range(first, last) => (first, last.unwrap_or(length - 1).min(length - 1)),

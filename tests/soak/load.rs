@@ -33,13 +33,17 @@ pub(crate) struct Tally {
     pub(crate) acknowledged: AtomicU64,
     pub(crate) purges_verified: AtomicU64,
     pub(crate) invalidations: AtomicU64,
-    /// Answers that were cut off with an error though the node was up.
+    /// Answers that were cut off with an error though the node was up and all of their bytes were at hand before.
     pub(crate) cut: AtomicU64,
+    /// The same of objects of several chunks: one may be gone, and the origin have another generation by then. Cutting
+    /// the answer off is what is right.
+    pub(crate) cut_midway: AtomicU64,
     /// Requests without an answer though the node was up.
     pub(crate) unanswered: AtomicU64,
     pub(crate) purges_refused: AtomicU64,
     wrong: [AtomicU64; WRONGS.len()],
     findings: Mutex<Vec<String>>,
+    events: Mutex<Vec<String>>,
 }
 
 impl Tally {
@@ -57,6 +61,15 @@ impl Tally {
         if findings.len() < FINDINGS_KEPT {
             findings.push(text);
         }
+    }
+
+    /// What was done to the program, for whoever has to explain what was found.
+    pub(crate) fn happened(&self, text: String) {
+        self.events.lock().push(text);
+    }
+
+    pub(crate) fn events(&self) -> Vec<String> {
+        self.events.lock().clone()
     }
 
     pub(crate) fn wrongs(&self) -> Vec<(&'static str, u64)> {
@@ -252,6 +265,7 @@ impl Life {
             return;
         }
         let (counter, text) = match failed {
+            Failed::Cut(text) if resource.class == Class::Large => (&self.tally.cut_midway, text),
             Failed::Cut(text) => (&self.tally.cut, text),
             Failed::NoAnswer(text) => (&self.tally.unanswered, text),
         };
@@ -263,8 +277,7 @@ impl Life {
     }
 
     /// Reads every resource once: what comes as a hit and without a request to the origin has outlived the restart.
-    /// Whether all could be read.
-    pub(crate) async fn verify(&self, clients: usize, seed: u64) -> bool {
+    pub(crate) async fn verify(&self, clients: usize, seed: u64) {
         let purges = std::mem::take(&mut *self.world.purges.lock());
         let tasks: Vec<_> = (0..clients)
             .map(|client| {
@@ -302,7 +315,6 @@ impl Life {
             .purges_verified
             .fetch_add(verified.count() as u64, SeqCst);
         self.world.purges.lock().extend(left);
-        read.into_iter().all(|read| read)
     }
 
     /// Changes resources and purges them, until the program is ended.

@@ -52,8 +52,8 @@ pub(crate) struct Program {
 
 impl Program {
     /// Starts it and reads from its first lines where it listens.
-    pub(crate) fn start(config: &Path, said: &Arc<Said>) -> Result<Self, String> {
-        let mut child = Self::spawn(config, said);
+    pub(crate) fn start(program: &Path, config: &Path, said: &Arc<Said>) -> Result<Self, String> {
+        let mut child = Self::spawn(program, config, said);
         let stdout = child.stdout.take().expect("piped");
         let (lines, inbox) = mpsc::channel();
         std::thread::spawn(move || {
@@ -87,8 +87,8 @@ impl Program {
     }
 
     /// Starts it without waiting for anything.
-    pub(crate) fn spawn(config: &Path, said: &Arc<Said>) -> Child {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_brim"))
+    pub(crate) fn spawn(program: &Path, config: &Path, said: &Arc<Said>) -> Child {
+        let mut child = Command::new(program)
             .args(["serve", "--config"])
             .arg(config)
             .stdout(Stdio::piped())
@@ -116,9 +116,8 @@ impl Program {
     }
 
     /// SIGKILL: no line of its own runs any more.
-    pub(crate) fn kill(mut self) {
-        self.child.kill().expect("it is ours");
-        self.child.wait().expect("it is ours");
+    pub(crate) fn kill(self) {
+        drop(self);
     }
 
     /// SIGTERM; whether it ended by itself in time.
@@ -132,8 +131,16 @@ impl Program {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        self.kill();
         false
+    }
+}
+
+/// However a life ends, nothing is left that holds the folders.
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended before.
+        self.child.kill().ok();
+        self.child.wait().ok();
     }
 }
 

@@ -9,6 +9,7 @@
 //! What traffic shows to be out of date has slots and a file of its own, bounded and without an fsync:
 //! strangers cause it, and must neither crowd out the purges of operators nor wear out the disk.
 
+mod hits;
 mod journal;
 mod log;
 mod slot;
@@ -18,5 +19,6 @@ mod traffic;
 #[cfg(test)]
 mod tests;
 
+pub use self::hits::{ClockHit, ClockTarget};
 pub use self::slot::{Invalidation, Purge, PurgeItem, Purged, Slot, TrafficSlot};
 pub use self::table::{Clocks, SiteClock};

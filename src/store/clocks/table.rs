@@ -39,6 +39,10 @@ impl Clocks {
         })
     }
 
+    pub(super) fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
     /// The number of the last purge or invalidation that holds. What is fetched from now on carries it.
     #[must_use]
     pub fn sequence(&self) -> u64 {

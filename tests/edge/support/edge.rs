@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use brim::clock::{ManualClock, SharedClock};
 use brim::config;
-use brim::node::Node;
+use brim::node::{Node, Resident};
 use bytes::Bytes;
 use http::Method;
 use serde_json::Value;
@@ -46,6 +46,35 @@ impl Edge {
             SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000),
         ));
         Self::start(folder, clock).await
+    }
+
+    /// The same, and what the process takes of the memory is what `resident` says.
+    pub async fn watching(
+        origin: &Origin,
+        settings: &str,
+        node: &str,
+        resident: Box<dyn Resident>,
+    ) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        write_site(folder.path(), "site", &origin.url(), settings);
+        write_node(folder.path(), node);
+        let clock = Arc::new(ManualClock::starting_at(
+            SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000),
+        ));
+        let place = folder.path().join("config");
+        let shared: SharedClock = Arc::clone(&clock) as SharedClock;
+        let node = tokio::task::spawn_blocking(move || {
+            let config = config::load(&place).unwrap_or_else(|errors| panic!("{errors}"));
+            Node::start_watching(config, &shared, resident)
+                .unwrap_or_else(|error| panic!("{error}"))
+        })
+        .await
+        .unwrap();
+        Self {
+            node: Some(node),
+            clock,
+            folder,
+        }
     }
 
     async fn start(folder: TempDir, clock: Arc<ManualClock>) -> Self {

@@ -11,6 +11,7 @@ pub mod content;
 pub mod edge;
 pub mod gate;
 pub mod origin;
+pub mod program;
 pub mod reply;
 mod self_test;
 

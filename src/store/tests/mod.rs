@@ -23,6 +23,9 @@ use super::report::{CloseOutcome, DiskStats, TierState};
 use super::testing::plain_draft;
 use super::tiers::{Store, Tuning};
 
+mod defects;
+mod faults;
+
 const DEADLINE: Duration = Duration::from_secs(60);
 const BOTH: Kept = Kept {
     memory: true,
