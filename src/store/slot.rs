@@ -67,6 +67,8 @@ impl DiskSlot {
             Err(_elapsed) => {
                 info!(folder = %slot.plan.config.path.display(), "the disk tier is being opened");
                 *slot.opening.lock() = Some(opening);
+                // What is stored meanwhile passes it by.
+                slot.leave(None);
             }
         }
         slot
@@ -174,11 +176,15 @@ impl DiskSlot {
             );
         }
         let tier = self.tier.swap(None);
-        if self.plan.doubts.leave(tier.as_deref()) {
+        self.leave(tier.as_deref());
+    }
+
+    /// Notes that from now on the disk misses what happens.
+    fn leave(&self, tier: Option<&DiskTier>) {
+        if self.plan.doubts.leave(tier) {
             let plan = Arc::clone(&self.plan);
-            self.plan
-                .runtime
-                .spawn_blocking(move || plan.doubts.write_mark());
+            let runtime = &self.plan.runtime;
+            runtime.spawn_blocking(move || plan.doubts.write_mark());
         }
     }
 
