@@ -57,10 +57,10 @@ fn key(n: u64) -> EntryKey {
 fn open(runtime: &Runtime, folder: &std::path::Path, disk_bytes: Option<u64>) -> Arc<Store> {
     let config = Config {
         memory: MemoryConfig::default(),
-        disk: disk_bytes.map(|size_bytes| DiskConfig {
-            path: folder.join("disk"),
-            size_bytes,
-        }),
+        disks: disk_bytes
+            .map(|size_bytes| DiskConfig::new(folder.join("disk"), size_bytes))
+            .into_iter()
+            .collect(),
         state: folder.join("state"),
         max_clocks: 1000,
     };
@@ -74,8 +74,9 @@ fn store(criterion: &mut Criterion) {
     let folder = tempfile::tempdir().unwrap();
     let memory = open(&runtime, &folder.path().join("memory"), None);
     let both = open(&runtime, &folder.path().join("both"), Some(1 << 30));
+    let (demo, of_both) = (memory.site("demo"), both.site("demo"));
     for n in 0..ENTRIES {
-        runtime.block_on(memory.insert(key(n), entry(n), Placement::MemoryAndDisk));
+        runtime.block_on(demo.insert(key(n), entry(n), Placement::MemoryAndDisk));
     }
 
     let mut n = 0;
@@ -84,14 +85,14 @@ fn store(criterion: &mut Criterion) {
         key(n)
     };
     criterion.bench_function("memory hit", |bench| {
-        bench.iter(|| black_box(memory.memory(&next())).unwrap());
+        bench.iter(|| black_box(demo.memory(&next())).unwrap());
     });
     criterion.bench_function("memory miss", |bench| {
         let absent = key(ENTRIES);
-        bench.iter(|| black_box(memory.memory(&absent)));
+        bench.iter(|| black_box(demo.memory(&absent)));
     });
     let site = memory.clocks().site("demo");
-    let Some(Entry::Object(object)) = memory.memory(&key(1)) else {
+    let Some(Entry::Object(object)) = demo.memory(&key(1)) else {
         return;
     };
     criterion.bench_function("purge check, cleared", |bench| {
@@ -113,12 +114,12 @@ fn store(criterion: &mut Criterion) {
     let sample = entry(0);
     group.bench_function("memory", |bench| {
         bench.iter(|| {
-            runtime.block_on(memory.insert(next(), sample.clone(), Placement::MemoryAndDisk))
+            runtime.block_on(demo.insert(next(), sample.clone(), Placement::MemoryAndDisk))
         });
     });
     group.bench_function("memory and disk", |bench| {
         bench.iter(|| {
-            runtime.block_on(both.insert(next(), sample.clone(), Placement::MemoryAndDisk))
+            runtime.block_on(of_both.insert(next(), sample.clone(), Placement::MemoryAndDisk))
         });
     });
     group.finish();

@@ -409,7 +409,27 @@ pub(super) const SITE: &[Keys] = &[
                 "Fields named by `Vary`: `normalize` (reduce to what makes a difference), `passthrough` (compare), `ignore`, or `bypass` (do not store). What is written changes or joins the default list; `default` is for all others.",
             ),
         ],
-        later: &["quota"],
+        later: &[],
+    },
+    Keys {
+        path: "cache.quota",
+        form: Form::One,
+        about: "What the site may keep for itself, and no more than that.",
+        keys: &[
+            key(
+                "memory",
+                size(0, 64 * TIB),
+                "\"0\"",
+                "A memory tier of the site's own, of this size, beside the node's; 0 = the site shares the node's.",
+            ),
+            key(
+                "disk",
+                size(0, 1024 * TIB),
+                "\"0\"",
+                "Bytes written to disk for the site within one turn of the disk's log, which is as many bytes as the disk has; 0 = no bound.",
+            ),
+        ],
+        later: &[],
     },
     Keys {
         path: "cache.key",

@@ -9,6 +9,7 @@ use crate::policy;
 use crate::site::{
     CacheStatusDetail, Diagnostics, HeaderRules, HostPattern, PublicPurge, Site, SiteRules,
 };
+use crate::store::Quota;
 use crate::variant::{CompressionConfig, ImageConfig};
 
 use super::address;
@@ -164,6 +165,7 @@ fn ad_hoc_site(name: String, hosts: Vec<String>, source: origin::Source) -> Site
         max_request_body_bytes: 0,
         origin: origin::Config::new(source),
         cache: policy::Config::default(),
+        quota: Quota::default(),
         compression: CompressionConfig::default(),
         images: ImageConfig {
             enabled: true,

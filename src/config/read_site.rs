@@ -13,6 +13,7 @@ use crate::rules::StatusTest;
 use crate::site::{
     CacheStatusDetail, Cors, Diagnostics, HeaderRules, HostPattern, PublicPurge, Site, SiteRules,
 };
+use crate::store::Quota;
 use crate::variant::{Coding, CompressionConfig, ImageConfig, ImageFormat};
 
 use super::address;
@@ -73,6 +74,7 @@ pub(super) fn read_site<'a>(
         methods,
         max_request_body_bytes,
         cache: read_cache(cache, &origin),
+        quota: read_quota(cache.section("quota")),
         origin,
         compression: read_compression(top.section("compression")),
         images: read_images(top.section("images")),
@@ -190,6 +192,13 @@ fn read_cache(section: Section<'_>, origin: &origin::Config) -> policy::Config {
     cache.vary = read_vary(section);
     cache.key = read_key(section.section("key"), origin);
     cache
+}
+
+fn read_quota(section: Section<'_>) -> Quota {
+    let mut quota = Quota::default();
+    section.size("memory", &mut quota.memory_bytes);
+    section.size("disk", &mut quota.disk_bytes);
+    quota
 }
 
 fn read_lifetimes(section: Section<'_>, cache: &mut policy::Config) {

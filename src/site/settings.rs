@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use crate::origin;
 use crate::policy;
 use crate::semantics::network::Network;
+use crate::store::Quota;
 use crate::variant::{CompressionConfig, ImageConfig};
 
 use super::SiteRules;
@@ -26,6 +27,8 @@ pub struct Site {
     pub origin: origin::Config,
     /// Caching.
     pub cache: policy::Config,
+    /// What it may keep for itself in the tiers.
+    pub quota: Quota,
     /// Content codings.
     pub compression: CompressionConfig,
     /// Pictures.

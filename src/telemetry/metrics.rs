@@ -164,6 +164,12 @@ impl Metrics {
     }
 
     /// The cells of a site, to be asked for once when a configuration is put in place, not at each request.
+    /// Whether numbers are told apart by site.
+    #[must_use]
+    pub fn is_per_site(&self) -> bool {
+        self.config.per_site
+    }
+
     /// Requests of no site go to the name `-`. Without `per_site` all names share one set.
     #[must_use]
     pub fn site(&self, name: &str) -> Arc<SiteMetrics> {
