@@ -44,8 +44,8 @@ mod tests_of_disks;
 
 pub use self::admission::{Admission, Newcomer, Refusal};
 pub use self::clocks::{
-    ClockHit, ClockTarget, Clocks, Invalidation, Purge, PurgeItem, Purged, SiteClock, Slot,
-    TrafficSlot,
+    ANY_TAG, ClockHit, ClockTarget, Clocks, Invalidation, Note, Noted, Purge, PurgeItem, Purged,
+    SiteClock, Slot, Subject, TrafficSlot,
 };
 pub use self::config::{Config, DiskConfig, EvictionPolicy, MemoryConfig, Quota};
 pub use self::entry::{CHUNK_BYTES, Entry, EntryKey, Kept, Part, Placement, Tier, VaryIndex};

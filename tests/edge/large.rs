@@ -595,7 +595,11 @@ async fn a_sparse_object_outlives_a_restart() {
     let answer = range(&edge, 9 * MIB, 9 * MIB + 10).await;
     check_part(&answer, &content, 9 * MIB, 9 * MIB + 10);
     let told = answer.header("cache-status");
-    assert!(told.contains("edge; hit"), "{told} {:?}", edge.node().tiers());
+    assert!(
+        told.contains("edge; hit"),
+        "{told} {:?}",
+        edge.node().tiers()
+    );
     assert_eq!(origin.count_for("/a"), 1);
 }
 
