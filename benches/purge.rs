@@ -174,7 +174,7 @@ fn rate(what: &str, count: u64, started: Instant) {
 fn open(runtime: &Runtime, state: &Path) -> Arc<Store> {
     let config = Config {
         memory: MemoryConfig::default(),
-        disk: None,
+        disks: Vec::new(),
         state: state.to_owned(),
         max_clocks: 4_000_000,
     };
