@@ -1,7 +1,9 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use crate::clock::SharedClock;
 use crate::store::{MemoryConfig, Store};
@@ -111,6 +113,13 @@ impl Cache {
     pub fn fills_under_way(&self) -> usize {
         let free = self.under_way.available_permits();
         self.fills_max().saturating_sub(free)
+    }
+
+    /// Waits until no fetch from an origin is under way, but not longer than this. Others do not begin meanwhile.
+    pub async fn fills_ended(&self, deadline: Duration) {
+        let all = u32::try_from(self.fills_max()).unwrap_or(u32::MAX);
+        // An error means that they go on; they end with the runtime then.
+        drop(timeout(deadline, self.under_way.acquire_many(all)).await);
     }
 
     /// How many fetches from origins may be under way.

@@ -442,16 +442,19 @@ fn expose_tiers(store: &Store, per_site: bool, exposition: &mut Exposition) {
     if stats.disks.is_empty() {
         return;
     }
-    exposition.add(names::STORE_INDEX_BYTES, &[], stats.index_bytes);
-    exposition.add(names::STORE_INDEX_LIMIT_BYTES, &[], stats.index_bytes_max);
     let sum = |of: Count| stats.disks.iter().map(of).sum::<u64>();
-    exposition.add(names::STORE_INDEX_ENTRIES, &[], sum(|disk| disk.entries));
     let labels = [("tier", "disk")];
+    exposition.add(
+        names::STORE_INDEX_LIMIT_BYTES,
+        &labels,
+        stats.index_bytes_max,
+    );
     let is_up = stats.disks.iter().any(|disk| disk.in_use);
     exposition.add(names::STORE_UP, &labels, u64::from(is_up));
     for (name, value) in [
         (names::STORE_CAPACITY_BYTES, sum(|disk| disk.capacity_bytes)),
         (names::STORE_ENTRIES, sum(|disk| disk.entries)),
+        (names::STORE_INDEX_BYTES, stats.index_bytes),
         (names::STORE_WAITING_BYTES, sum(|disk| disk.waiting_bytes)),
         (names::STORE_HITS, sum(|disk| disk.hits)),
         (names::STORE_MISSES, sum(|disk| disk.misses)),
@@ -522,6 +525,7 @@ fn expose_disk(disk: &DiskStats, exposition: &mut Exposition) {
         (names::DISK_UP, u64::from(disk.in_use)),
         (names::DISK_CAPACITY_BYTES, disk.capacity_bytes),
         (names::DISK_ENTRIES, disk.entries),
+        (names::DISK_INDEX_BYTES, disk.index_bytes),
         (names::DISK_WAITING_BYTES, disk.waiting_bytes),
         (names::DISK_HITS, disk.hits),
         (names::DISK_MISSES, disk.misses),

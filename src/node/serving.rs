@@ -30,6 +30,9 @@ use super::door::Door;
 use super::memory::{MemoryWatch, Resident};
 use super::source::ConfigSource;
 
+/// How long fetches that are under way when the last client has gone may take.
+const FILLS_END: Duration = Duration::from_secs(1);
+
 /// How long the disk tier may take to write what it holds when the node stops.
 const STORE_CLOSE: Duration = Duration::from_secs(10);
 
@@ -230,6 +233,9 @@ impl Node {
         if let Some(admin) = self.admin.take() {
             runtime.block_on(admin.close());
         }
+        // What was pulled for the last of them is kept.
+        let cache = self.shared.pipeline.cache();
+        runtime.block_on(cache.fills_ended(FILLS_END));
         runtime.block_on(self.shared.store.close(STORE_CLOSE));
         *self.shared.demo.lock() = None;
         if let Some(log) = &self.shared.log {

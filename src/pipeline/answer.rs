@@ -29,7 +29,7 @@ use crate::variant::{self, Wish};
 
 use super::body::Tally;
 use super::deliver::Delivery;
-use super::form::Formed;
+use super::form::{AtHand, Formed};
 use super::ruling::{Ruling, Settings, Verdict};
 use super::upload::RequestBody;
 use super::{Body, Refusal, Routes, SiteState, cors, form, purge, redirect, request};
@@ -425,8 +425,8 @@ impl Pipeline {
         };
         let terms = errand.terms(&source);
         match form::at_once(&self.cache, &terms.ask, errand.wish, source) {
-            Ok(formed) => AtOnce::Told(self.delivered(routes, errand, &terms, formed)),
-            Err(source) => AtOnce::Not(Some(source)),
+            AtHand::Formed(formed) => AtOnce::Told(self.delivered(routes, errand, &terms, formed)),
+            AtHand::Source(source) => AtOnce::Not(Some(source)),
         }
     }
 

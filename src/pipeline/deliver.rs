@@ -253,7 +253,7 @@ impl Delivery<'_> {
         let story = &served.story;
         let full = detail == CacheStatusDetail::Full;
         let forwarded = story.forward.is_some();
-        let words = details(story, &served.object.detail(), formed.declined);
+        let words = details(story, served.object.detail(), formed.declined);
         let field = CacheStatus {
             node: self.node,
             outcome: story.forward.map_or(Outcome::Hit, Outcome::Forward),

@@ -19,20 +19,22 @@ pub(super) struct Formed {
     pub(super) provisional: bool,
 }
 
+/// What memory has of the form that a client gets.
+pub(super) enum AtHand {
+    Formed(Formed),
+    /// The source alone.
+    Source(Served),
+}
+
 /// Chooses the form of `source` that this client gets, if memory has it; else gives `source` back.
-pub(super) fn at_once(
-    cache: &Cache,
-    ask: &Ask,
-    wish: Option<Wish>,
-    source: Served,
-) -> Result<Formed, Served> {
+pub(super) fn at_once(cache: &Cache, ask: &Ask, wish: Option<Wish>, source: Served) -> AtHand {
     let choice = choice(ask, wish, &source);
     let Some(form) = &choice.form else {
-        return Ok(choice.of_source(source));
+        return AtHand::Formed(choice.of_source(source));
     };
     match cache.made(ask, &source, form) {
-        Some(served) => Ok(formed(Derived::Ready(served), choice.varies)),
-        None => Err(source),
+        Some(served) => AtHand::Formed(formed(Derived::Ready(served), choice.varies)),
+        None => AtHand::Source(source),
     }
 }
 

@@ -106,8 +106,8 @@ impl Draft {
     pub fn seal(self) -> Object {
         static SERIALS: AtomicU64 = AtomicU64::new(1);
         let freshness = &self.freshness;
-        let flags = u8::from(freshness.always_validate) * ALWAYS_VALIDATE
-            | u8::from(freshness.must_revalidate) * MUST_REVALIDATE;
+        let flags = (u8::from(freshness.always_validate) * ALWAYS_VALIDATE)
+            | (u8::from(freshness.must_revalidate) * MUST_REVALIDATE);
         Object {
             url: self.url,
             version: self.version,

@@ -594,7 +594,12 @@ async fn a_sparse_object_outlives_a_restart() {
     let edge = edge.restart().await;
     let answer = range(&edge, 9 * MIB, 9 * MIB + 10).await;
     check_part(&answer, &content, 9 * MIB, 9 * MIB + 10);
-    assert!(answer.header("cache-status").contains("edge; hit"));
+    let told = answer.header("cache-status");
+    assert!(
+        told.contains("edge; hit"),
+        "{told} {:?}",
+        edge.node().tiers()
+    );
     assert_eq!(origin.count_for("/a"), 1);
 }
 
