@@ -19,6 +19,7 @@ use super::log::{Frames, Record, Replay, TrafficLog};
 use super::slot::{Invalidation, Marks, PurgeItem, Slot, TrafficSlot};
 use super::table::Tables;
 use super::traffic::{Admission, Bound, TrafficChanges, TrafficPlan};
+use super::witness::Witness;
 use crate::clock::SharedClock;
 use crate::store::StoreError;
 
@@ -124,6 +125,7 @@ impl Journal {
             }
             opened => opened?,
         };
+        let witness = Witness::new(state, &opened.identity);
         let mut log = TrafficLog::new(state, &opened.identity);
         replay(&mut log, &opened)?;
         let tables = Arc::new(opened.tables);
@@ -131,6 +133,7 @@ impl Journal {
         let scribe = Scribe {
             path: path.clone(),
             database: Some(opened.database),
+            witness,
             max_clocks: limits.max_clocks.max(1),
             clock,
             log,
@@ -212,6 +215,7 @@ struct Scribe {
     path: PathBuf,
     /// `None` after an error: redb refuses to go on with a database that failed, so it is opened anew.
     database: Option<Database>,
+    witness: Witness,
     tables: Arc<Tables>,
     max_clocks: usize,
     clock: SharedClock,
@@ -429,6 +433,10 @@ impl Scribe {
         };
         write(&database, plan, rows)?;
         self.database = Some(database);
+        if let Err(error) = self.witness.note(plan.last) {
+            let path = self.witness.path().display();
+            warn!(%path, %error, "the number of the last purge cannot be noted");
+        }
         Ok(())
     }
 }
@@ -534,9 +542,19 @@ struct Opened {
 }
 
 fn open_and_read(path: &Path) -> Result<Opened, StoreError> {
-    let database = open_database(path)?;
+    let mut database = open_database(path)?;
+    // Opening verifies only what was not closed in good order; a flipped bit would pass for another purge.
+    if !database.check_integrity().map_err(redb::Error::from)? {
+        return Err(corrupted("pages have changed".to_owned()));
+    }
     let tables = Tables::new();
-    let identity = read_all(&database, path, &tables)?;
+    let (identity, sequence) = read_all(&database, path, &tables)?;
+    if let Some(state) = path.parent()
+        && let Some(last) = Witness::new(state, &identity).last()
+        && last > sequence
+    {
+        return Err(corrupted(format!("ends at {sequence}, and had {last}")));
+    }
     let has_rows = tables.traffic() > 0;
     Ok(Opened {
         database,
@@ -605,6 +623,10 @@ fn open_database(path: &Path) -> Result<Database, StoreError> {
         .map_err(|error| redb::Error::from(error).into())
 }
 
+fn corrupted(what: String) -> StoreError {
+    redb::Error::Corrupted(what).into()
+}
+
 fn is_corruption(failure: &StoreError) -> bool {
     let StoreError::Clocks { source } = failure else {
         return false;
@@ -620,10 +642,14 @@ fn is_corruption(failure: &StoreError) -> bool {
     }
 }
 
-/// Fills `tables` from the database, and names it if it is new.
-fn read_all(database: &Database, path: &Path, tables: &Tables) -> Result<String, StoreError> {
+/// Fills `tables` from the database, and names it if it is new. Gives the name, and the last number that was committed.
+fn read_all(
+    database: &Database,
+    path: &Path,
+    tables: &Tables,
+) -> Result<(String, u64), StoreError> {
     let transaction = database.begin_write().map_err(redb::Error::from)?;
-    let identity;
+    let (identity, sequence);
     {
         let mut numbers = transaction.open_table(NUMBERS).map_err(redb::Error::from)?;
         let number = |numbers: &redb::Table<'_, &str, u64>, name: &str| {
@@ -645,7 +671,7 @@ fn read_all(database: &Database, path: &Path, tables: &Tables) -> Result<String,
                 });
             }
         }
-        let sequence = number(&numbers, "sequence")?.unwrap_or_default();
+        sequence = number(&numbers, "sequence")?.unwrap_or_default();
         let reserved = number(&numbers, "reserved")?.unwrap_or_default();
         let mut floor = number(&numbers, "floor")?.unwrap_or_default();
 
@@ -694,7 +720,7 @@ fn read_all(database: &Database, path: &Path, tables: &Tables) -> Result<String,
         tables.floor.store(floor, Ordering::Release);
     }
     transaction.commit().map_err(redb::Error::from)?;
-    Ok(identity)
+    Ok((identity, sequence))
 }
 
 #[cfg(test)]
@@ -708,6 +734,7 @@ mod tests {
         Scribe {
             path: missing.join(FILE),
             database: None,
+            witness: Witness::new(state, "name"),
             tables: Arc::new(Tables::new()),
             max_clocks: 10,
             clock: SystemClock::shared(),

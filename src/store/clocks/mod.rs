@@ -15,6 +15,7 @@ mod log;
 mod slot;
 mod table;
 mod traffic;
+mod witness;
 
 #[cfg(test)]
 mod tests;
