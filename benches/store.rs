@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use brim::policy::Freshness;
 use brim::store::{
-    Body, Config, DiskConfig, Draft, Entry, EntryKey, MemoryConfig, Placement, Store,
+    Body, Config, DiskConfig, Draft, Entry, EntryKey, MemoryConfig, Placement, Store, Subject,
 };
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -97,12 +97,15 @@ fn store(criterion: &mut Criterion) {
     criterion.bench_function("purge check, cleared", |bench| {
         bench.iter(|| black_box(memory.clocks().check(&site, &object)));
     });
+    let tags = object.tags();
+    let subject = Subject {
+        url: object.url,
+        host: None,
+        path: object.path(),
+        tags: &tags,
+    };
     criterion.bench_function("purge check, whole", |bench| {
-        bench.iter(|| {
-            memory
-                .clocks()
-                .check_marks(&site, object.url, object.path(), &object.tags(), 0, 0)
-        });
+        bench.iter(|| memory.clocks().check_marks(&site, &subject, 0, 0));
     });
 
     let mut group = criterion.benchmark_group("insert");

@@ -337,9 +337,7 @@ impl Cache {
         clocks.sequence() != sequence
             && clocks.check_marks(
                 &ask.zone.clock,
-                ask.url(&self.store),
-                &ask.path,
-                tags,
+                &ask.subject(&self.store, tags),
                 sequence,
                 sequence,
             ) != Purged::No

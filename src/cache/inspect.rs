@@ -131,8 +131,8 @@ impl Cache {
     }
 
     fn tags_of(&self, zone: &Zone, object: &Object) -> Vec<(u128, Option<String>)> {
-        let told = policy::tags(&object.headers(), &zone.policy.tags);
-        let known: Vec<(u128, String)> = told
+        let policy::Tags { names, .. } = policy::tags(&object.headers(), &zone.policy.tags);
+        let known: Vec<(u128, String)> = names
             .into_iter()
             .chain(zone.tags.iter().cloned())
             .map(|text| (self.tag(&text), text))

@@ -12,7 +12,7 @@ use crate::origin::{self, OriginError, Upload};
 use crate::policy::{self, Exchange, Freshness, NotStored, Storability, VaryRule};
 use crate::semantics::date;
 use crate::semantics::digest::{CONTENT_DIGEST, REPR_DIGEST, Verdict, Verifier};
-use crate::store::{Body, CHUNK_BYTES, Draft, Object};
+use crate::store::{ANY_TAG, Body, CHUNK_BYTES, Draft, Object};
 use crate::telemetry::FillOutcome;
 
 use super::ask::{Conditions, is_made_here, is_read};
@@ -270,8 +270,12 @@ impl Fill {
         freshness: Freshness,
         sequence: u64,
     ) -> Draft {
-        let mut tags = policy::tags(headers, &zone.policy.tags);
-        tags.extend_from_slice(&zone.tags);
+        let policy::Tags { names, overflow } = policy::tags(headers, &zone.policy.tags);
+        if overflow {
+            zone.metrics.tag_overflow();
+        }
+        let names = names.iter().chain(&zone.tags);
+        let any = overflow.then_some(ANY_TAG);
         Draft {
             key: self.ask.key.as_str().into(),
             site: (&*zone.name).into(),
@@ -279,7 +283,7 @@ impl Fill {
             path: self.ask.path.as_str().into(),
             version: super::install::new_version(),
             status,
-            tags: tags.iter().map(|tag| self.cache.tag(tag)).collect(),
+            tags: names.map(|tag| self.cache.tag(tag)).chain(any).collect(),
             headers: compact(headers),
             freshness,
             body: Body::Chunked { length: 0 },

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use crate::origin;
 use crate::policy;
-use crate::site::{CacheStatusDetail, Diagnostics, HeaderRules, HostPattern, Site, SiteRules};
+use crate::site::{
+    CacheStatusDetail, Diagnostics, HeaderRules, HostPattern, PublicPurge, Site, SiteRules,
+};
 use crate::variant::{CompressionConfig, ImageConfig};
 
 use super::address;
@@ -172,6 +174,7 @@ fn ad_hoc_site(name: String, hosts: Vec<String>, source: origin::Source) -> Site
         diagnostics: Diagnostics {
             cache_status: CacheStatusDetail::Full,
         },
+        public_purge: PublicPurge::default(),
         rules: SiteRules::default(),
     }
 }

@@ -610,7 +610,7 @@ fn secret_source(value: &DeValue<'_>, fix: &str) -> Result<SecretSource, Wrong> 
 }
 
 /// A bearer token's secret.
-fn secret(value: &DeValue<'_>, base: &Path) -> Result<String, Wrong> {
+pub(super) fn secret(value: &DeValue<'_>, base: &Path) -> Result<String, Wrong> {
     let (from, secret) = match secret_source(value, SECRET_FIX)? {
         SecretSource::Env(name) => {
             let secret = std::env::var(&name).map_err(|_| {
@@ -630,6 +630,11 @@ fn secret(value: &DeValue<'_>, base: &Path) -> Result<String, Wrong> {
             (path.display().to_string(), secret)
         }
     };
+    bearer_token(&secret, &from)
+}
+
+/// A text that is a token, from wherever.
+pub(super) fn bearer_token(secret: &str, from: &str) -> Result<String, Wrong> {
     let secret = secret.trim();
     // RFC 6750 §2.1: what may follow "Bearer" in a field.
     let is_good = !secret.is_empty()

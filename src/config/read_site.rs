@@ -11,15 +11,16 @@ use crate::policy::{
 };
 use crate::rules::StatusTest;
 use crate::site::{
-    CacheStatusDetail, Cors, Diagnostics, HeaderRules, HostPattern, Site, SiteRules,
+    CacheStatusDetail, Cors, Diagnostics, HeaderRules, HostPattern, PublicPurge, Site, SiteRules,
 };
 use crate::variant::{Coding, CompressionConfig, ImageConfig, ImageFormat};
 
 use super::address;
 use super::field;
 use super::keys::LIFETIME;
+use super::read_node::{bearer_token, secret};
 use super::read_origin::read_origin;
-use super::read_rules::read_rules;
+use super::read_rules::{network, read_rules};
 use super::section::{Entry, Section, Walk, duration_value, text_of};
 use super::source::{Place, Wrong};
 
@@ -78,6 +79,7 @@ pub(super) fn read_site<'a>(
         response_headers: read_response_headers(top.section("headers").section("response")),
         cors: read_cors(top.section("cors")),
         diagnostics: read_diagnostics(top.section("diagnostics")),
+        public_purge: read_public_purge(top.section("purge").section("public"), base),
         rules: SiteRules::default(),
     };
     let rules = read_rules(top, &site.hosts, &site.cache);
@@ -112,6 +114,20 @@ impl SiteDraft<'_> {
             }
         }
     }
+}
+
+fn read_public_purge(section: Section<'_>, base: &Path) -> PublicPurge {
+    let mut public = PublicPurge::default();
+    section.list("allow_ips", &mut public.allow_ips, network);
+    section.value("token", &mut public.token, |value| match value {
+        // As secret as this file is: for whoever makes it of a template.
+        DeValue::String(text) => match text.is_empty() {
+            true => Ok(String::new()),
+            false => bearer_token(text, "the text"),
+        },
+        _ => secret(value, base),
+    });
+    public
 }
 
 fn read_name(top: Section<'_>, file_name: &str) -> String {

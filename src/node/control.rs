@@ -10,17 +10,20 @@ use serde_json::Value;
 
 use crate::admin::{
     Control, ControlError, ExplainRequest, Explanation, ListenerStatus, ObjectsReport,
-    ObjectsRequest, Pending, PullRequest, Pulled, PurgeItem, PurgeReceipt, PurgeRequest, Sink,
+    ObjectsRequest, Pending, PullRequest, Pulled, PurgeItem, PurgeRecord, PurgeRequest, Sink,
     SiteStatus, Status, TierStatus, Warming,
 };
-use crate::cache::{Cache, Pressure, Target};
-use crate::pipeline::Client;
+use crate::cache::{Cache, Pressure, PurgeOrder, Target};
+use crate::pipeline::{Client, Refusal, Routes, SiteState};
 use crate::server::Server;
-use crate::store::{Purge, Store, TierState};
-use crate::telemetry::{Exposition, Metrics, PurgeMode, WarmOutcome, names};
+use crate::store::{Store, TierState};
+use crate::telemetry::{Exposition, Metrics, WarmOutcome, names};
 use crate::variant::ImagePool;
 
 use super::serving::Shared;
+
+/// URLs of one purge, after paths have been multiplied by hosts.
+const TARGETS_MAX: usize = 200_000;
 
 /// What the admin door asks of the node.
 pub(super) struct NodeControl {
@@ -42,61 +45,13 @@ impl NodeControl {
         })
     }
 
-    async fn purge_now(&self, request: PurgeRequest) -> Result<PurgeReceipt, ControlError> {
-        let kind = match request.mode {
-            PurgeMode::Hard => Purge::Hard,
-            PurgeMode::Soft => Purge::Soft,
-        };
-        let mut targets = Vec::with_capacity(request.items.len());
-        let mut everything = false;
-        for item in &request.items {
-            match self.target(item)? {
-                Some(target) => targets.push(target),
-                None => everything = true,
-            }
-        }
-        let cache = self.shared.pipeline.cache();
-        let failed = |error: crate::store::StoreError| ControlError::Failed(error.to_string());
-        let sequence = match everything {
-            true => cache.purge_everything(kind).await.map_err(failed)?,
-            false => cache.purge(&targets, kind).await.map_err(failed)?,
-        };
-        for item in &request.items {
-            self.shared.metrics.purged(item.target(), request.mode, 1);
-        }
-        tracing::info!(
-            sequence,
-            items = request.items.len(),
-            mode = request.mode.as_str(),
-            "purged"
-        );
-        Ok(PurgeReceipt { sequence })
-    }
-
-    /// The site and what of it; `None` is everything.
-    fn target(&self, item: &PurgeItem) -> Result<Option<(String, Target)>, ControlError> {
-        let refused = |error: crate::pipeline::Refusal| ControlError::Refused(error.to_string());
-        let pipeline = &self.shared.pipeline;
-        Ok(match item {
-            PurgeItem::Everything => None,
-            PurgeItem::Site { site } => Some((site.clone(), Target::All)),
-            PurgeItem::Tag { site, tag } => Some((site.clone(), Target::Tag(tag.clone()))),
-            PurgeItem::Prefix { site, prefix, .. } => {
-                let prefix = pipeline.purgeable_prefix(prefix).map_err(refused)?;
-                Some((site.clone(), Target::Prefix(prefix)))
-            }
-            PurgeItem::Url {
-                site,
-                host,
-                path,
-                query,
-            } => {
-                let url = pipeline
-                    .purgeable(site, host.as_deref(), path, query.as_deref())
-                    .map_err(refused)?;
-                Some((site.clone(), url))
-            }
-        })
+    async fn purge_now(&self, request: PurgeRequest) -> Result<PurgeRecord, ControlError> {
+        let routes = self.shared.pipeline.routes();
+        // A hundred thousand keys are made and hashed: not on a thread that others wait for.
+        let order = tokio::task::spawn_blocking(move || order_of(&routes, request)).await;
+        let order = order.map_err(|error| ControlError::Failed(error.to_string()))??;
+        let purged = self.shared.pipeline.purge(order).await;
+        purged.map_err(|error| ControlError::Failed(error.to_string()))
     }
 
     async fn pull_now(&self, request: PullRequest, sink: Option<Sink<'_>>) -> Pulled {
@@ -196,6 +151,60 @@ impl NodeControl {
     }
 }
 
+/// What a purge names, by the routes in use.
+fn order_of(routes: &Routes, request: PurgeRequest) -> Result<PurgeOrder, ControlError> {
+    let mut order = PurgeOrder {
+        targets: Vec::with_capacity(request.items.len()),
+        everything: false,
+        mode: request.mode,
+        by: request.token,
+    };
+    let mut senseless = Vec::new();
+    for (index, item) in request.items.into_iter().enumerate() {
+        let named = match item {
+            PurgeItem::Everything => {
+                order.everything = true;
+                continue;
+            }
+            PurgeItem::Site { site } => Ok((site, vec![Target::All])),
+            PurgeItem::Tag { site, tag } => Ok((site, vec![Target::Tag(tag)])),
+            PurgeItem::Prefix { site, host, prefix } => state_of(routes, &site)
+                .and_then(|state| state.purgeable_prefix(host.as_deref(), &prefix))
+                .map(|target| (site, vec![target])),
+            PurgeItem::Url {
+                site,
+                host,
+                path,
+                query,
+            } => state_of(routes, &site)
+                .and_then(|state| state.purgeable(host.as_deref(), &path, query.as_deref()))
+                .map(|targets| (site, targets)),
+        };
+        match named {
+            Ok((site, targets)) => {
+                let targets = targets.into_iter();
+                let of_site = targets.map(|target| (Arc::clone(&site), target));
+                order.targets.extend(of_site);
+                if order.targets.len() > TARGETS_MAX {
+                    return Err(ControlError::Refused(format!(
+                        "with every host of their sites these paths are more than {TARGETS_MAX} URLs; split the purge."
+                    )));
+                }
+            }
+            Err(refusal) => senseless.push((index, refusal.to_string())),
+        }
+    }
+    match senseless.is_empty() {
+        true => Ok(order),
+        false => Err(ControlError::Items(senseless)),
+    }
+}
+
+fn state_of<'a>(routes: &'a Routes, site: &str) -> Result<&'a SiteState, Refusal> {
+    let state = routes.site(site).ok_or(Refusal::UnknownHost)?;
+    Ok(state)
+}
+
 impl Control for NodeControl {
     fn site_of(&self, host: &str) -> Option<String> {
         let routes = self.shared.pipeline.routes();
@@ -203,8 +212,12 @@ impl Control for NodeControl {
         Some(state.site.name.to_string())
     }
 
-    fn purge(&self, request: PurgeRequest) -> Pending<'_, Result<PurgeReceipt, ControlError>> {
+    fn purge(&self, request: PurgeRequest) -> Pending<'_, Result<PurgeRecord, ControlError>> {
         Box::pin(self.purge_now(request))
+    }
+
+    fn purge_record(&self, id: &str) -> Option<PurgeRecord> {
+        self.shared.pipeline.cache().purge_record(id)
     }
 
     fn explain(&self, request: ExplainRequest) -> Pending<'_, Result<Explanation, ControlError>> {
@@ -423,6 +436,8 @@ fn expose_tiers(store: &Store, exposition: &mut Exposition) {
     let labels = [("tier", "disk")];
     exposition.add(names::STORE_UP, &labels, u64::from(disk.in_use));
     exposition.add(names::STORE_CAPACITY_BYTES, &labels, disk.capacity_bytes);
+    exposition.add(names::STORE_ENTRIES, &labels, disk.entries);
+    exposition.add(names::STORE_INDEX_BYTES, &labels, disk.index_bytes);
     exposition.add(names::STORE_WAITING_BYTES, &labels, disk.waiting_bytes);
     exposition.add(names::STORE_HITS, &labels, disk.hits);
     exposition.add(names::STORE_MISSES, &labels, disk.misses);

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -60,7 +61,7 @@ impl Default for Patience {
         Self {
             insert: Duration::from_millis(500),
             load: Duration::from_secs(2),
-            stall: Duration::from_secs(10),
+            stall: Duration::from_secs(15),
             probe: Duration::from_secs(5),
             open: Duration::from_secs(1),
             retry: Duration::from_secs(10),
@@ -78,6 +79,40 @@ pub(super) struct TierPlan {
     pub(super) patience: Patience,
     /// Whether the folder and the files are as they were.
     pub(super) inspect: Inspect,
+    pub(super) jobs: Jobs,
+}
+
+/// Counts the threads that work for the tiers of one disk: when a disk hangs, so do they, and more must
+/// not be sent after them.
+#[derive(Clone, Default)]
+pub(super) struct Jobs(Arc<AtomicUsize>);
+
+impl Jobs {
+    pub(super) fn under_way(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Runs something that may wait for the disk.
+    pub(super) fn run<R: Send + 'static>(
+        &self,
+        runtime: &Handle,
+        work: impl FnOnce() -> R + Send + 'static,
+    ) -> JoinHandle<R> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        let counted = Counted(Arc::clone(&self.0));
+        runtime.spawn_blocking(move || {
+            let _counted = counted;
+            work()
+        })
+    }
+}
+
+struct Counted(Arc<AtomicUsize>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// A look at the folder; may block.
@@ -111,6 +146,7 @@ struct Shared {
     /// The task that writes has ended.
     over: CancellationToken,
     runtime: Handle,
+    jobs: Jobs,
     counters: Arc<DiskCounters>,
     patience: Patience,
 }
@@ -168,7 +204,7 @@ impl DiskTier {
         let ring = Arc::new(Ring::new(plan.device, geometry).map_err(|error| engine(&error))?);
         // When the one who opens goes away, so does the work for him.
         let unfinished = Abandon(Some(Arc::clone(&ring)));
-        let recovery = plan.runtime.spawn_blocking({
+        let recovery = plan.jobs.run(&plan.runtime, {
             let ring = Arc::clone(&ring);
             move || Writer::recover(ring)
         });
@@ -189,6 +225,7 @@ impl DiskTier {
             failure: OnceLock::new(),
             over: CancellationToken::new(),
             runtime: plan.runtime.clone(),
+            jobs: plan.jobs,
             counters: plan.counters,
             patience: plan.patience,
         });
@@ -287,7 +324,7 @@ impl DiskTier {
             .read_now(place.block, offset, &mut bytes)
         {
             Ok(true) => self
-                .open_record(key, place, bytes.into())
+                .open_record(key, place, &bytes.into())
                 .map_or(Look::Nothing, Look::Found),
             Ok(false) => Look::OnDisk,
             Err(error) => {
@@ -306,7 +343,7 @@ impl DiskTier {
         }
         let place = self.place(key)?;
         match timeout(self.shared.patience.load, self.read(place)).await {
-            Ok(Ok(bytes)) => self.open_record(key, place, bytes),
+            Ok(Ok(bytes)) => self.open_record(key, place, &bytes),
             Ok(Err(error)) => {
                 self.note_read_error(key, place, &error);
                 None
@@ -322,7 +359,7 @@ impl DiskTier {
         // Never closed, so an error means that there is nothing to wait for.
         let turn = Arc::clone(&self.reads).acquire_owned().await.ok();
         let device = Arc::clone(&self.shared.ring.device);
-        let read = self.shared.runtime.spawn_blocking(move || {
+        let read = self.shared.jobs.run(&self.shared.runtime, move || {
             let mut bytes = vec![0; blocks::bytes_at(place)];
             let done = device.read(place.block, u64::from(place.offset), &mut bytes);
             // A read that hangs keeps its turn, whoever still waits for it.
@@ -332,11 +369,11 @@ impl DiskTier {
         read.await.map_err(io::Error::other)?
     }
 
-    fn open_record(&self, key: &EntryKey, place: Place, bytes: Bytes) -> Option<Found> {
+    fn open_record(&self, key: &EntryKey, place: Place, bytes: &Bytes) -> Option<Found> {
         if self.read_errors.load(Ordering::Relaxed) != 0 {
             self.read_errors.store(0, Ordering::Relaxed);
         }
-        match blocks::read_record(key, place, &bytes) {
+        match blocks::read_record(key, place, bytes) {
             Ok(record) => Some(Found {
                 record,
                 old: self.shared.ring.is_old(place.block),
@@ -396,7 +433,7 @@ impl DiskTier {
     async fn probe(&self) -> Result<(), DiskTrouble> {
         let shared = &self.shared;
         let inspect = Arc::clone(&self.inspect);
-        let inspected = shared.runtime.spawn_blocking(move || inspect());
+        let inspected = shared.jobs.run(&shared.runtime, move || inspect());
         match timeout(shared.patience.stall, inspected).await {
             Ok(Ok(inspected)) => inspected?,
             Ok(Err(error)) => {
@@ -491,6 +528,7 @@ impl Shared {
     fn hand_over(&self, key: EntryKey, record: Record, room: Room) {
         let mut queue = self.queue.lock();
         if self.over.is_cancelled() || self.closing.load(Ordering::Acquire) {
+            add(&self.counters.lost, 1);
             return;
         }
         queue.writes += 1;
@@ -525,16 +563,13 @@ impl Shared {
     }
 
     fn forget(&self, key: &EntryKey) {
-        if self.pending.load(Ordering::Acquire) != 0 {
-            let mut queue = self.queue.lock();
-            if queue.newest.remove(key).is_some() {
-                self.pending.fetch_sub(1, Ordering::Release);
-            }
-            // With the lock: what has just arrived is in the index by now or never.
-            self.ring.places.remove(blocks::hash(key));
-        } else {
-            self.ring.places.remove(blocks::hash(key));
+        if self.pending.load(Ordering::Acquire) != 0
+            && self.queue.lock().newest.remove(key).is_some()
+        {
+            self.pending.fetch_sub(1, Ordering::Release);
         }
+        // What was under way is in the index by now, or will never be.
+        self.ring.places.remove(blocks::hash(key));
     }
 
     /// Writes what is handed over, until the tier ends in one way or another.
@@ -550,7 +585,7 @@ impl Shared {
                 continue;
             }
             let count = batch.len() as u64;
-            let job = self.runtime.spawn_blocking(move || {
+            let job = self.jobs.run(&self.runtime, move || {
                 let records: Vec<_> = batch
                     .iter()
                     .map(|write| (write.key, write.record.clone()))

@@ -35,8 +35,8 @@ mod testing;
 mod tests;
 
 pub use self::clocks::{
-    ClockHit, ClockTarget, Clocks, Invalidation, Purge, PurgeItem, Purged, SiteClock, Slot,
-    TrafficSlot,
+    ANY_TAG, ClockHit, ClockTarget, Clocks, Invalidation, Note, Noted, Purge, PurgeItem, Purged,
+    SiteClock, Slot, Subject, TrafficSlot,
 };
 pub use self::config::{Config, DiskConfig, EvictionPolicy, MemoryConfig};
 pub use self::entry::{CHUNK_BYTES, Entry, EntryKey, Kept, Part, Placement, Tier, VaryIndex};

@@ -13,11 +13,13 @@ use tracing::{debug, info, warn};
 use super::config::DiskConfig;
 use super::counters::{DiskCounters, add};
 use super::device::Device;
-use super::disk::{DiskTier, Patience, TierPlan};
+use super::disk::{DiskTier, Jobs, Patience, TierPlan};
 use super::folder::{DiskTrouble, Fingerprint, Folder, Geometry};
 
 /// The first try after a tier was given up comes sooner than the others.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// With more threads than this that a disk does not let go, it is not tried: each try would cost another.
+const HANGING_MAX: usize = 8;
 
 /// Puts something between the tier and its files, in tests.
 pub(super) type Wrap = Arc<dyn Fn(Arc<dyn Device>) -> Arc<dyn Device> + Send + Sync>;
@@ -30,6 +32,7 @@ pub(super) struct DiskSlot {
     folder: Arc<Mutex<Option<Arc<Folder>>>>,
     trouble: Mutex<Option<DiskTrouble>>,
     counters: Arc<DiskCounters>,
+    jobs: Jobs,
     /// An opening that took longer than the start of the node waits.
     opening: Mutex<Option<JoinHandle<Result<DiskTier, DiskTrouble>>>>,
 }
@@ -56,6 +59,7 @@ impl DiskSlot {
             folder: Arc::default(),
             trouble: Mutex::new(Some(DiskTrouble::Opening)),
             counters: Arc::default(),
+            jobs: Jobs::default(),
             opening: Mutex::default(),
         };
         let mut opening = slot.plan.runtime.spawn(slot.opening());
@@ -104,6 +108,9 @@ impl DiskSlot {
                 } else {
                     sleep(pause).await;
                     pause = retry;
+                    if self.jobs.under_way() > HANGING_MAX {
+                        return;
+                    }
                     self.settle_on(self.opening().await);
                 }
             };
@@ -164,6 +171,7 @@ impl DiskSlot {
             Arc::clone(&self.plan),
             Arc::clone(&self.folder),
             Arc::clone(&self.counters),
+            self.jobs.clone(),
         )
     }
 }
@@ -172,6 +180,7 @@ async fn open_tier(
     plan: Arc<DiskPlan>,
     held: Arc<Mutex<Option<Arc<Folder>>>>,
     counters: Arc<DiskCounters>,
+    jobs: Jobs,
 ) -> Result<DiskTier, DiskTrouble> {
     let started = Instant::now();
     let geometry = match plan.geometry {
@@ -184,7 +193,7 @@ async fn open_tier(
         clocks: plan.clocks.clone(),
     };
     let claimed = held.lock().clone();
-    let preparation = plan.runtime.spawn_blocking({
+    let preparation = jobs.run(&plan.runtime, {
         let (path, fingerprint) = (plan.config.path.clone(), fingerprint.clone());
         move || {
             let folder = match claimed.filter(|folder| folder.is_held()) {
@@ -211,6 +220,7 @@ async fn open_tier(
             let folder = Arc::clone(&folder);
             Arc::new(move || folder.inspect(&files, &fingerprint))
         },
+        jobs,
     })
     .await?;
     // Nobody waits for it: the process may end in the middle, and the next start goes on with it.

@@ -74,6 +74,7 @@ list! {
     STORE_BYTES Gauge "brim_store_bytes" "Bytes used by tier"
     STORE_CAPACITY_BYTES Gauge "brim_store_capacity_bytes" "Bytes that the tier may use by tier"
     STORE_WAITING_BYTES Gauge "brim_store_waiting_bytes" "Bytes handed to the tier and not written yet by tier"
+    STORE_INDEX_BYTES Gauge "brim_store_index_bytes" "Bytes of memory that the index takes by tier"
     STORE_HITS Counter "brim_store_hits" "Look-ups that found their entry by tier"
     STORE_MISSES Counter "brim_store_misses" "Look-ups that found nothing by tier"
     STORE_INSERTS Counter "brim_store_inserts" "Entries written by tier"
@@ -82,6 +83,8 @@ list! {
     STORE_ERRORS Counter "brim_store_errors" "Failed reads and writes by tier"
 
     PURGES Counter "brim_purges" "Purged items by target and mode"
+    PURGE_FAILURES Counter "brim_purge_failures" "Purges that could not be written and do not hold"
+    TAG_OVERFLOWS Counter "brim_tag_overflows" "Responses with more tags than are told apart by site: any tag purges them"
     PURGE_SEQUENCE Gauge "brim_purge_sequence" "Sequence number of the last purge or invalidation"
     PURGE_CLOCKS Gauge "brim_purge_clocks" "Purge clocks that are kept"
     INVALIDATION_CLOCKS Gauge "brim_invalidation_clocks" "Clocks of invalidations by traffic that are kept"

@@ -12,6 +12,7 @@
 mod hits;
 mod journal;
 mod log;
+mod notes;
 mod slot;
 mod table;
 mod traffic;
@@ -21,5 +22,6 @@ mod witness;
 mod tests;
 
 pub use self::hits::{ClockHit, ClockTarget};
-pub use self::slot::{Invalidation, Purge, PurgeItem, Purged, Slot, TrafficSlot};
+pub use self::notes::{Note, Noted};
+pub use self::slot::{ANY_TAG, Invalidation, Purge, PurgeItem, Purged, Slot, Subject, TrafficSlot};
 pub use self::table::{Clocks, SiteClock};

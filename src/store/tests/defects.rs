@@ -11,7 +11,9 @@ async fn a_purge_holds_after_any_number_of_restarts() {
     for n in 0..100 {
         insert(&store, n, &body_of(n, 3000)).await;
     }
-    let items = (0..50).map(|n| hard(Slot::Url(n))).collect();
+    let items = (0..50)
+        .map(|n| hard(Slot::Url { site: None, url: n }))
+        .collect();
     store.clocks().purge(items).await.unwrap();
     for n in 0..50 {
         store.remove(&key(n));

@@ -3,8 +3,8 @@
 
 use std::os::unix::fs::symlink;
 
-use super::super::faults::{EIO, ENOSPC, EROFS, Fault, Faults};
 use super::*;
+use crate::store::faults::{EIO, ENOSPC, EROFS, Fault, Faults};
 
 /// Objects that are on disk before something happens.
 const OBJECTS: u64 = 40;
