@@ -183,7 +183,8 @@ impl Store {
         placement: Placement,
         found: Found,
     ) -> Option<Entry> {
-        let Ok(entry) = found.record.clone().decode() else {
+        let again = found.old.then(|| found.record.clone());
+        let Ok(entry) = found.record.decode() else {
             tier.note_corrupt(&key);
             return None;
         };
@@ -191,8 +192,8 @@ impl Store {
             if placement == Placement::MemoryAndDisk && self.has_a_place_for(&key) {
                 self.memory.insert(key, entry.clone());
             }
-            if found.old {
-                tier.rewrite(key, found.record);
+            if let Some(record) = again {
+                tier.rewrite(key, record);
             }
         });
         match taken {
