@@ -97,10 +97,10 @@ fn open(runtime: &Runtime, folder: &Path, memory_mib: u64, disk_bytes: Option<u6
             size_bytes: memory_mib << 20,
             ..MemoryConfig::default()
         },
-        disk: disk_bytes.map(|size_bytes| DiskConfig {
-            path: folder.join("cache"),
-            size_bytes,
-        }),
+        disks: disk_bytes
+            .map(|size_bytes| DiskConfig::new(folder.join("cache"), size_bytes))
+            .into_iter()
+            .collect(),
         state: folder.join("state"),
         max_clocks: 1000,
     };
@@ -113,7 +113,7 @@ fn insert(runtime: &Runtime, store: &Store, number: u64, length: usize, placemen
     let path = format!("/assets/{number:08}.bin");
     let body = support::body(number, length);
     let (key, entry) = support::object(store, &path, u128::from(number), body);
-    runtime.block_on(store.insert(key, entry, placement));
+    runtime.block_on(store.site("demo").insert(key, entry, placement));
 }
 
 fn mib(bytes: u64) -> u64 {
@@ -215,7 +215,7 @@ fn disk(objects: u64, folder: &Path) {
     }
     runtime.block_on(store.settle(Duration::from_secs(600)));
     let growth = support::resident_bytes().saturating_sub(before);
-    let stats = store.stats().disk.unwrap();
+    let stats = store.stats().disks.remove(0);
     println!(
         "disk: {objects} objects of {SMALL_BYTES} bytes written: {} bytes each in this process ({} refused)",
         growth / objects,

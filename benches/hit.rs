@@ -47,7 +47,7 @@ fn key(bench: &mut Criterion) {
     let Ok(runtime) = Runtime::new() else { return };
     let config = store::Config {
         memory: store::MemoryConfig::default(),
-        disk: None,
+        disks: Vec::new(),
         state: folder.path().join("state"),
         max_clocks: 1000,
     };

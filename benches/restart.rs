@@ -126,10 +126,7 @@ fn fill(plan: &Plan, var: &Path) -> u64 {
             size_bytes: 16 << 20,
             ..MemoryConfig::default()
         },
-        disk: Some(DiskConfig {
-            path: var.join("cache"),
-            size_bytes: plan.disk_bytes(),
-        }),
+        disks: vec![DiskConfig::new(var.join("cache"), plan.disk_bytes())],
         state: var.to_owned(),
         max_clocks: 2_000_000,
     };
@@ -138,13 +135,14 @@ fn fill(plan: &Plan, var: &Path) -> u64 {
     let store = runtime
         .block_on(Store::open(&config, runtime.handle().clone()))
         .unwrap();
+    let site = store.site("demo");
     let (mut bytes, mut number, mut refused) = (0_u64, 0_u64, 0_u64);
     while bytes < plan.disk_bytes() {
         let extra = usize::try_from(number % 8).unwrap() * plan.object_bytes / 16;
         let body = support::body(number, plan.object_bytes + extra);
         let length = body.len() as u64;
         let (key, entry) = support::object(&store, &path(number), u128::from(number), body);
-        let kept = runtime.block_on(store.insert(key, entry, Placement::DiskPreferred));
+        let kept = runtime.block_on(site.insert(key, entry, Placement::DiskPreferred));
         if !kept.disk {
             refused += 1;
         }

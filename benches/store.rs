@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use brim::policy::Freshness;
 use brim::store::{
-    Body, Config, DiskConfig, Draft, Entry, EntryKey, MemoryConfig, Placement, Store,
+    Body, Config, DiskConfig, Draft, Entry, EntryKey, MemoryConfig, Placement, Store, Subject,
 };
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -57,10 +57,10 @@ fn key(n: u64) -> EntryKey {
 fn open(runtime: &Runtime, folder: &std::path::Path, disk_bytes: Option<u64>) -> Arc<Store> {
     let config = Config {
         memory: MemoryConfig::default(),
-        disk: disk_bytes.map(|size_bytes| DiskConfig {
-            path: folder.join("disk"),
-            size_bytes,
-        }),
+        disks: disk_bytes
+            .map(|size_bytes| DiskConfig::new(folder.join("disk"), size_bytes))
+            .into_iter()
+            .collect(),
         state: folder.join("state"),
         max_clocks: 1000,
     };
@@ -74,8 +74,9 @@ fn store(criterion: &mut Criterion) {
     let folder = tempfile::tempdir().unwrap();
     let memory = open(&runtime, &folder.path().join("memory"), None);
     let both = open(&runtime, &folder.path().join("both"), Some(1 << 30));
+    let (demo, of_both) = (memory.site("demo"), both.site("demo"));
     for n in 0..ENTRIES {
-        runtime.block_on(memory.insert(key(n), entry(n), Placement::MemoryAndDisk));
+        runtime.block_on(demo.insert(key(n), entry(n), Placement::MemoryAndDisk));
     }
 
     let mut n = 0;
@@ -84,25 +85,28 @@ fn store(criterion: &mut Criterion) {
         key(n)
     };
     criterion.bench_function("memory hit", |bench| {
-        bench.iter(|| black_box(memory.memory(&next())).unwrap());
+        bench.iter(|| black_box(demo.memory(&next())).unwrap());
     });
     criterion.bench_function("memory miss", |bench| {
         let absent = key(ENTRIES);
-        bench.iter(|| black_box(memory.memory(&absent)));
+        bench.iter(|| black_box(demo.memory(&absent)));
     });
     let site = memory.clocks().site("demo");
-    let Some(Entry::Object(object)) = memory.memory(&key(1)) else {
+    let Some(Entry::Object(object)) = demo.memory(&key(1)) else {
         return;
     };
     criterion.bench_function("purge check, cleared", |bench| {
         bench.iter(|| black_box(memory.clocks().check(&site, &object)));
     });
+    let tags = object.tags();
+    let subject = Subject {
+        url: object.url,
+        host: None,
+        path: object.path(),
+        tags: &tags,
+    };
     criterion.bench_function("purge check, whole", |bench| {
-        bench.iter(|| {
-            memory
-                .clocks()
-                .check_marks(&site, object.url, object.path(), &object.tags(), 0, 0)
-        });
+        bench.iter(|| memory.clocks().check_marks(&site, &subject, 0, 0));
     });
 
     let mut group = criterion.benchmark_group("insert");
@@ -110,12 +114,12 @@ fn store(criterion: &mut Criterion) {
     let sample = entry(0);
     group.bench_function("memory", |bench| {
         bench.iter(|| {
-            runtime.block_on(memory.insert(next(), sample.clone(), Placement::MemoryAndDisk))
+            runtime.block_on(demo.insert(next(), sample.clone(), Placement::MemoryAndDisk))
         });
     });
     group.bench_function("memory and disk", |bench| {
         bench.iter(|| {
-            runtime.block_on(both.insert(next(), sample.clone(), Placement::MemoryAndDisk))
+            runtime.block_on(of_both.insert(next(), sample.clone(), Placement::MemoryAndDisk))
         });
     });
     group.finish();

@@ -69,6 +69,8 @@ impl Clock for SystemClock {
 pub struct ManualClock {
     start: SystemTime,
     uptime: Mutex<Duration>,
+    /// How far the wall time has been stepped back in all.
+    stepped_back: Mutex<Duration>,
 }
 
 impl ManualClock {
@@ -78,6 +80,7 @@ impl ManualClock {
         Self {
             start,
             uptime: Mutex::new(Duration::ZERO),
+            stepped_back: Mutex::new(Duration::ZERO),
         }
     }
 
@@ -85,11 +88,16 @@ impl ManualClock {
     pub fn advance(&self, by: Duration) {
         *self.uptime.lock() += by;
     }
+
+    /// Steps the wall time back, as somebody does who sets the machine's clock right.
+    pub fn step_back(&self, by: Duration) {
+        *self.stepped_back.lock() += by;
+    }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> SystemTime {
-        self.start + self.uptime()
+        self.start + self.uptime() - *self.stepped_back.lock()
     }
 
     fn uptime(&self) -> Duration {
@@ -107,6 +115,9 @@ mod tests {
         assert_eq!(clock.now(), SystemTime::UNIX_EPOCH);
         clock.advance(Duration::from_secs(5));
         assert_eq!(clock.now(), SystemTime::UNIX_EPOCH + Duration::from_secs(5));
+        assert_eq!(clock.uptime(), Duration::from_secs(5));
+        clock.step_back(Duration::from_secs(3));
+        assert_eq!(clock.now(), SystemTime::UNIX_EPOCH + Duration::from_secs(2));
         assert_eq!(clock.uptime(), Duration::from_secs(5));
     }
 }

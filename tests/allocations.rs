@@ -59,7 +59,7 @@ async fn a_key_and_its_hash_need_no_heap() {
     let folder = tempfile::tempdir().unwrap();
     let config = store::Config {
         memory: store::MemoryConfig::default(),
-        disk: None,
+        disks: Vec::new(),
         state: folder.path().join("state"),
         max_clocks: 1000,
     };

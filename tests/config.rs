@@ -476,6 +476,35 @@ fn check_site(more: &str, expect: Option<&str>) {
 }
 
 #[test]
+fn a_disk_is_for_sites_that_there_are() {
+    let assets = format!("name = \"assets\"\n{SITE}");
+    let disk = |sites: &str| {
+        format!("{LISTENER}[[cache.disk]]\npath = \"x\"\nsize = \"1GiB\"\nsites = {sites}\n")
+    };
+    check(&disk("[\"assets\"]"), &assets, None);
+    let problem = load(&[
+        ("edge.toml", &disk("[\"asets\"]")),
+        ("sites/a.toml", &assets),
+    ]);
+    let told = problem.unwrap_err().to_string();
+    assert!(told.contains("did you mean \"assets\"?"), "{told}");
+    check(&disk("[\"x-y-z\"]"), &assets, Some("write one of assets"));
+}
+
+#[test]
+fn a_quota_is_read() {
+    let quota = "[cache]\nquota = { memory = \"8MiB\", disk = \"1GiB\" }\n";
+    let site = format!("{SITE}{quota}");
+    let config = load(&[("edge.toml", LISTENER), ("sites/a.toml", &site)]).unwrap();
+    let read = config.sites[0].quota;
+    assert_eq!((read.memory_bytes, read.disk_bytes), (8 << 20, 1 << 30));
+    check_site(
+        "[cache]\nquota = { memry = \"8MiB\" }\n",
+        Some("write memory"),
+    );
+}
+
+#[test]
 fn a_node_is_more_than_its_keys() {
     check_edge("", None);
     check("", SITE, Some("listener: no listener"));
@@ -510,7 +539,22 @@ fn a_node_is_more_than_its_keys() {
     );
     check_edge("[[cache.disk]]\npath = \"x\"\nsize = \"128MiB\"", None);
     let disk = "[[cache.disk]]\npath = \"x\"\nsize = \"1GiB\"\n";
-    check_edge(&disk.repeat(2), Some("this version has one disk"));
+    check_edge(disk, None);
+    let other = |path: &str| format!("{disk}[[cache.disk]]\npath = \"{path}\"\nsize = \"1GiB\"\n");
+    check_edge(&other("y"), None);
+    check_edge(&other("xy"), None);
+    let same = Some("another [[cache.disk]] has this folder");
+    check_edge(&other("x"), same);
+    check_edge(&other("./y/../x/"), same);
+    check_edge(&other("x/y"), Some("lies in that of another"));
+    check_edge(&other("x/y/../z"), Some("lies in that of another"));
+    check_edge(&other("."), Some("lies in this one"));
+    check_edge(
+        &format!("{disk}write_rate = \"10MiB\"\nmin_uses = 2\n"),
+        None,
+    );
+    check_edge(&format!("{disk}min_uses = 0\n"), Some("1 to 100"));
+    check_edge(&format!("{disk}sites = []\n"), None);
     check_edge(
         "[cache.memory]\nsize = \"1MiB\"\nmax_object = \"2MiB\"",
         Some("max_object is larger"),

@@ -23,7 +23,7 @@ async fn tiny_objects_take_no_more_than_the_memory_tier_may_hold()
             size_bytes: SIZE_BYTES,
             ..MemoryConfig::default()
         },
-        disk: None,
+        disks: Vec::new(),
         state: folder.path().to_owned(),
         max_clocks: 1000,
     };
@@ -34,7 +34,10 @@ async fn tiny_objects_take_no_more_than_the_memory_tier_may_hold()
         let path = format!("/assets/{number:08}.bin");
         let body = support::body(number, 100);
         let (key, entry) = support::object(&store, &path, u128::from(number), body);
-        store.insert(key, entry, Placement::MemoryAndDisk).await;
+        store
+            .site("demo")
+            .insert(key, entry, Placement::MemoryAndDisk)
+            .await;
         if number % 10_000 == 0 {
             most = most.max(support::resident_bytes().saturating_sub(before));
         }

@@ -5,6 +5,7 @@
     unreachable_pub,
     clippy::allow_attributes,
     clippy::disallowed_methods,
+    clippy::indexing_slicing,
     reason = "each bench uses a part of it"
 )]
 
@@ -87,7 +88,6 @@ pub fn body(number: u64, length: usize) -> Bytes {
         state ^= state << 17;
         bytes.extend_from_slice(&state.to_le_bytes());
     }
-    bytes.truncate(length);
     // As much room as the bytes need: what the node stores has been cut to size.
-    bytes.into_boxed_slice().into()
+    Bytes::copy_from_slice(&bytes[..length])
 }

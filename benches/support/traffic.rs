@@ -62,7 +62,7 @@ pub(crate) fn run(
             policy,
             ..MemoryConfig::default()
         },
-        disk: None,
+        disks: Vec::new(),
         state: folder.path().join("state"),
         max_clocks: 1000,
     };
@@ -77,6 +77,7 @@ pub(crate) fn run(
 }
 
 async fn send(store: &Arc<Store>, traffic: Traffic, body: &Bytes) -> Counts {
+    let site = store.site("demo");
     let mut random = Random(0x5eed);
     let popularity = cumulative(traffic.keys, traffic.exponent);
     let mut counts = Counts {
@@ -92,10 +93,10 @@ async fn send(store: &Arc<Store>, traffic: Traffic, body: &Bytes) -> Counts {
             false => rank_of(&popularity, random.fraction()),
         };
         let key = EntryKey::head(store.hash(&[&rank.to_le_bytes()]));
-        let hit = store.memory(&key).is_some();
+        let hit = site.memory(&key).is_some();
         if !hit {
             let entry = Entry::Chunk(body.clone());
-            store.insert(key, entry, Placement::MemoryAndDisk).await;
+            site.insert(key, entry, Placement::MemoryAndDisk).await;
         }
         if number >= traffic.warm_up && !one_hit {
             counts.requests += 1;

@@ -139,9 +139,14 @@ impl Grant {
         )))
     }
 
+    /// Whether the token reaches all sites.
+    pub(super) fn covers_all(&self) -> bool {
+        self.sites.iter().any(|site| site == "*")
+    }
+
     /// For what concerns the whole node.
     pub(super) fn must_cover_all(&self) -> Result<(), Refusal> {
-        if self.sites.iter().any(|site| site == "*") {
+        if self.covers_all() {
             return Ok(());
         }
         Err(Refusal::forbidden(format!(

@@ -1,11 +1,13 @@
 use std::collections::BTreeMap;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use http::{HeaderMap, Method};
 use serde::{Deserialize, Serialize};
 
 use super::address::Address;
 use super::objects::{ObjectsReport, ObjectsRequest};
+use crate::cache::PurgeRecord;
 use crate::telemetry::{PurgeMode, PurgeTarget, WarmOutcome};
 
 /// A future behind a pointer, so that [`Control`] can be a trait object.
@@ -18,7 +20,10 @@ pub trait Control: Send + Sync + 'static {
     fn site_of(&self, host: &str) -> Option<String>;
 
     /// Purges; the answer comes when the purge is durable and holds.
-    fn purge(&self, request: PurgeRequest) -> Pending<'_, Result<PurgeReceipt, ControlError>>;
+    fn purge(&self, request: PurgeRequest) -> Pending<'_, Result<PurgeRecord, ControlError>>;
+
+    /// The record of a purge, if it is among the last; a restart changes nothing.
+    fn purge_record(&self, id: &str) -> Option<PurgeRecord>;
 
     /// What the node would do with a request now.
     fn explain(&self, request: ExplainRequest) -> Pending<'_, Result<Explanation, ControlError>>;
@@ -92,6 +97,9 @@ pub enum ControlError {
     /// The request makes no sense to the node; asking again does not help.
     #[error("{0}")]
     Refused(String),
+    /// Some items of a purge make no sense to the node: their places in the list, and why.
+    #[error("{} items of the purge make no sense", .0.len())]
+    Items(Vec<(usize, String)>),
     /// What was asked about is not there.
     #[error("{0}")]
     Absent(String),
@@ -110,16 +118,18 @@ pub struct PurgeRequest {
     pub items: Vec<PurgeItem>,
     /// Gone, or stale.
     pub mode: PurgeMode,
+    /// The name of the token that orders it.
+    pub token: String,
 }
 
-/// One thing to purge. Sites are names that the configuration has; paths and queries are as the operator
+/// One thing to purge. Sites are names that the configuration has and cost nothing to copy; paths and queries are as the operator
 /// wrote them and still have to be made canonical like those of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PurgeItem {
     /// One URL, all its variants.
     Url {
         /// The site.
-        site: String,
+        site: Arc<str>,
         /// `None` when a path alone was given: for all hosts of the site.
         host: Option<String>,
         /// Begins with `/`.
@@ -130,7 +140,7 @@ pub enum PurgeItem {
     /// All paths that begin like this, whatever their query.
     Prefix {
         /// The site.
-        site: String,
+        site: Arc<str>,
         /// As above.
         host: Option<String>,
         /// Begins with `/`; without a trailing `*`.
@@ -139,14 +149,14 @@ pub enum PurgeItem {
     /// All objects that carry a tag.
     Tag {
         /// The site.
-        site: String,
+        site: Arc<str>,
         /// The tag.
         tag: String,
     },
     /// A whole site.
     Site {
         /// The site.
-        site: String,
+        site: Arc<str>,
     },
     /// The whole node.
     Everything,
@@ -164,13 +174,6 @@ impl PurgeItem {
             Self::Everything => PurgeTarget::Everything,
         }
     }
-}
-
-/// A purge that holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PurgeReceipt {
-    /// The purge's sequence number.
-    pub sequence: u64,
 }
 
 /// A request to be explained.

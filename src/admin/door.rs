@@ -18,7 +18,6 @@ use super::config::{Bind, Config};
 use super::control::Control;
 use super::error::AdminError;
 use super::listener::{Listener, Stream};
-use super::purge::Memory;
 use super::routes::{Shared, router};
 use super::token::tokens;
 use super::warm::Warming;
@@ -63,7 +62,6 @@ impl Door {
         let shared = Arc::new(Shared {
             keyring: ArcSwap::from_pointee(Keyring::new(&tokens)?),
             control,
-            purges: Memory::default(),
             warming: Warming::new(tasks.clone(), &stop),
         });
         let listener = Listener::bind(&config.bind).await?;

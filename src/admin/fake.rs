@@ -6,8 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
+use crate::cache::{PurgeCounts, PurgeRecord};
+use crate::telemetry::PurgeMode;
+
 use super::control::{
-    Control, ControlError, ExplainRequest, Explanation, Pending, PullRequest, Pulled, PurgeReceipt,
+    Control, ControlError, ExplainRequest, Explanation, Pending, PullRequest, Pulled, PurgeItem,
     PurgeRequest, Sink, SiteStatus, Status,
 };
 use super::objects::{ObjectsName, ObjectsReport, ObjectsRequest};
@@ -17,6 +20,7 @@ use crate::telemetry::WarmOutcome;
 pub(crate) struct FakeNode {
     pub(crate) draining: AtomicBool,
     pub(crate) purges: Mutex<Vec<PurgeRequest>>,
+    pub(crate) records: Mutex<Vec<PurgeRecord>>,
     pub(crate) questions: Mutex<Vec<ExplainRequest>>,
     /// What a reload says.
     pub(crate) mistakes: Mutex<Vec<String>>,
@@ -67,17 +71,45 @@ impl Control for FakeNode {
             .find(|known| known == site)
     }
 
-    fn purge(&self, request: PurgeRequest) -> Pending<'_, Result<PurgeReceipt, ControlError>> {
+    fn purge(&self, request: PurgeRequest) -> Pending<'_, Result<PurgeRecord, ControlError>> {
         Box::pin(async move {
             if let Some(error) = self.failure.lock().take() {
                 return Err(error);
             }
+            let mut counts = PurgeCounts::default();
+            let mut sites = Vec::new();
+            for item in &request.items {
+                counts.add(item.target());
+                sites.push(match item {
+                    PurgeItem::Url { site, .. }
+                    | PurgeItem::Prefix { site, .. }
+                    | PurgeItem::Tag { site, .. }
+                    | PurgeItem::Site { site } => site.to_string(),
+                    PurgeItem::Everything => "*".to_owned(),
+                });
+            }
+            sites.sort_unstable();
+            sites.dedup();
             let mut purges = self.purges.lock();
+            let number = purges.len() + 1;
+            let record = PurgeRecord {
+                id: format!("purge{number}"),
+                sequence: number as u64,
+                time: "2026-01-02T03:04:05.006Z".to_owned(),
+                counts,
+                soft: request.mode == PurgeMode::Soft,
+                sites,
+                token: request.token.clone(),
+            };
             purges.push(request);
-            Ok(PurgeReceipt {
-                sequence: purges.len() as u64,
-            })
+            self.records.lock().push(record.clone());
+            Ok(record)
         })
+    }
+
+    fn purge_record(&self, id: &str) -> Option<PurgeRecord> {
+        let records = self.records.lock();
+        records.iter().find(|record| record.id == id).cloned()
     }
 
     fn explain(&self, request: ExplainRequest) -> Pending<'_, Result<Explanation, ControlError>> {

@@ -24,7 +24,7 @@ pub use self::address::{Address, AddressError};
 pub use self::config::{Bind, Config, Token};
 pub use self::control::{
     Control, ControlError, ExplainRequest, Explanation, ListenerStatus, Pending, PullRequest,
-    Pulled, PurgeItem, PurgeReceipt, PurgeRequest, Sink, SiteStatus, Status, TierStatus,
+    Pulled, PurgeItem, PurgeRequest, Sink, SiteStatus, Status, TierStatus,
 };
 pub use self::door::Door;
 pub use self::error::AdminError;
@@ -32,6 +32,6 @@ pub use self::objects::{
     ChunksReport, ClockReport, FormReport, ObjectsName, ObjectsReport, ObjectsRequest, TagReport,
     VariantReport,
 };
-pub use self::purge::{PurgeCounts, PurgeRecord};
 pub use self::token::{stored_token, tokens};
 pub use self::warm::{WarmFailure, WarmRecord, WarmState, Warming};
+pub use crate::cache::{PurgeCounts, PurgeRecord};

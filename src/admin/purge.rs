@@ -1,24 +1,25 @@
-use std::collections::VecDeque;
+use std::fmt::Write;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
+use http::StatusCode;
+use serde::Deserialize;
 
 use super::address::Address;
 use super::auth::Grant;
 use super::control::{PurgeItem, PurgeRequest};
 use super::refusal::Refusal;
-use super::token::hex;
-use crate::telemetry::{PurgeMode, PurgeTarget};
+use crate::telemetry::PurgeMode;
 
 /// Items of one purge, after tags have been multiplied by sites: a transaction of some megabytes.
 const ITEMS_MAX: usize = 100_000;
 
-/// Purges that `GET /v1/purge/{id}` still knows.
-const REMEMBERED: usize = 1000;
-
 /// Longer than any tag that `policy` keeps.
 const TAG_BYTES_MAX: usize = 16 << 10;
+
+/// Mistakes of one order that are listed.
+const MISTAKES_MAX: usize = 100;
+/// So much of what an operator wrote is repeated in a mistake.
+const QUOTE_CHARS: usize = 200;
 
 /// The body of `POST /v1/purge`.
 #[derive(Debug, Default, Deserialize)]
@@ -45,102 +46,170 @@ enum Scope {
     /// None was named; URLs say it by their host.
     Unnamed,
     All,
-    Named(Vec<String>),
+    Named(Vec<Arc<str>>),
 }
 
 /// What the node knows that turns an order into items.
 pub(super) struct Directory<'a> {
-    pub(super) sites: &'a [String],
-    pub(super) site_of: &'a dyn Fn(&str) -> Option<String>,
+    pub(super) sites: &'a [Arc<str>],
+    pub(super) site_of: &'a dyn Fn(&str) -> Option<Arc<str>>,
 }
 
-/// A purge that was done.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PurgeRecord {
-    /// For `GET /v1/purge/{id}`.
-    pub id: String,
-    /// The purge's place among all purges.
-    pub sequence: u64,
-    /// How many of each.
-    pub counts: PurgeCounts,
-    /// Stale rather than gone.
-    pub soft: bool,
-    /// The sites that it touched; `*` for all.
-    pub sites: Vec<String>,
-    /// The name of the token that ordered it.
-    pub token: String,
+/// An order that makes sense so far.
+#[derive(Debug)]
+pub(super) struct CheckedOrder {
+    pub(super) request: PurgeRequest,
+    pub(super) places: Places,
 }
 
-/// How many of each.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PurgeCounts {
-    /// Exact URLs.
-    pub urls: usize,
-    /// Prefixes.
-    pub prefixes: usize,
-    /// Tags, each once a site.
-    pub tags: usize,
-    /// Whole sites.
-    pub sites: usize,
-    /// The whole node.
-    pub everything: usize,
+/// Where in the order each item was written; the last items may be of none.
+#[derive(Debug)]
+pub(super) struct Places(Vec<Place>);
+
+/// Where in the order an item was written.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    list: &'static str,
+    index: usize,
+}
+
+/// What is wrong with an order, all of it up to a bound.
+#[derive(Debug, Default)]
+struct Mistakes {
+    texts: Vec<String>,
+    count: usize,
+    /// Whether any of them is beyond the caller's token.
+    forbidden: bool,
+}
+
+/// What is wrong with one item.
+enum Mistake {
+    Senseless(String),
+    Forbidden(String),
+}
+
+impl From<Refusal> for Mistake {
+    fn from(refusal: Refusal) -> Self {
+        match refusal.is_forbidden() {
+            true => Self::Forbidden(refusal.into_error()),
+            false => Self::Senseless(refusal.into_error()),
+        }
+    }
+}
+
+impl Mistakes {
+    fn add(&mut self, mistake: impl Into<Mistake>) {
+        self.count += 1;
+        let text = match mistake.into() {
+            Mistake::Senseless(text) => text,
+            Mistake::Forbidden(text) => {
+                self.forbidden = true;
+                text
+            }
+        };
+        if self.texts.len() < MISTAKES_MAX {
+            self.texts.push(text);
+        }
+    }
+
+    fn into_refusal(mut self) -> Refusal {
+        let status = match self.forbidden {
+            true => StatusCode::FORBIDDEN,
+            false => StatusCode::BAD_REQUEST,
+        };
+        if self.count == 1
+            && let Some(only) = self.texts.pop()
+        {
+            return Refusal::new(status, only);
+        }
+        let mut error = format!("{} mistakes; nothing was purged.", self.count);
+        if self.count > self.texts.len() {
+            // Writing to a text cannot fail.
+            write!(error, " The first {} are listed.", self.texts.len()).ok();
+        }
+        Refusal::with_errors(status, error, self.texts)
+    }
+}
+
+/// What an operator wrote, for a mistake: not all of it when it is long.
+struct Quote<'a>(&'a str);
+
+impl std::fmt::Display for Quote<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut rest = self.0.chars();
+        f.write_char('\'')?;
+        for character in rest.by_ref().take(QUOTE_CHARS) {
+            write!(f, "{}", character.escape_debug())?;
+        }
+        f.write_str(if rest.next().is_some() { "…'" } else { "'" })
+    }
 }
 
 impl Order {
-    /// Names become sites, texts become URLs, and the caller may touch each of them; or one sentence says
-    /// what is wrong with the first that is not so.
+    /// Names become sites, texts become URLs, and the caller may touch each of them; or all that is wrong with
+    /// those that are not so.
     pub(super) fn check(
         &self,
         directory: &Directory<'_>,
         grant: &Grant,
-    ) -> Result<PurgeRequest, Refusal> {
-        let scope = self.scope(directory, grant)?;
-        let mut items = Vec::new();
-        for (index, url) in self.urls.iter().enumerate() {
-            let (site, address) = place(("urls", index, url), &scope, directory, grant)?;
-            items.push(PurgeItem::Url {
-                site,
-                host: address.host,
-                path: address.path,
-                query: address.query,
-            });
+    ) -> Result<CheckedOrder, Refusal> {
+        let mut mistakes = Mistakes::default();
+        let scope = self.scope(directory, grant, &mut mistakes);
+        let Some(scope) = scope.filter(|_| mistakes.count == 0) else {
+            return Err(mistakes.into_refusal());
+        };
+        let entries = self.urls.len() + self.prefixes.len() + self.tags.len();
+        let sites = scope.sites(directory).map_or(1, <[_]>::len).max(1);
+        if entries > ITEMS_MAX || self.tags.len().saturating_mul(sites) > ITEMS_MAX {
+            return Err(too_many());
         }
-        for (index, prefix) in self.prefixes.iter().enumerate() {
-            let text = prefix.strip_suffix('*').unwrap_or(prefix);
-            let (site, address) = place(("prefixes", index, text), &scope, directory, grant)?;
-            if address.query.is_some() {
-                return Err(Refusal::bad(format!(
-                    "prefixes[{index}] has a query, and a prefix is of paths only."
-                )));
+        let mut items = Vec::with_capacity(entries);
+        let mut places = Vec::with_capacity(entries);
+        let lists = [("urls", &self.urls), ("prefixes", &self.prefixes)];
+        for (list, texts) in lists {
+            for (index, text) in texts.iter().enumerate() {
+                let place = Place { list, index };
+                match located(place, text, &scope, directory, grant) {
+                    Ok(item) => {
+                        items.push(item);
+                        places.push(place);
+                    }
+                    Err(mistake) => mistakes.add(mistake),
+                }
             }
-            items.push(PurgeItem::Prefix {
-                site,
-                host: address.host,
-                prefix: address.path,
-            });
         }
-        if !self.tags.is_empty() {
-            let sites = scope.sites(directory).ok_or_else(|| needs_sites("tags"))?;
-            if sites.len().saturating_mul(self.tags.len()) > ITEMS_MAX {
-                return Err(too_many());
-            }
-            for (index, tag) in self.tags.iter().enumerate() {
-                let tag = checked_tag(index, tag)?;
-                items.extend(sites.iter().map(|site| PurgeItem::Tag {
-                    site: site.clone(),
-                    tag: tag.to_owned(),
-                }));
+        for (index, tag) in self.tags.iter().enumerate() {
+            match (checked_tag(index, tag), scope.sites(directory)) {
+                (Ok(tag), Some(sites)) => {
+                    let tagged = |site: &Arc<str>| PurgeItem::Tag {
+                        site: Arc::clone(site),
+                        tag: tag.to_owned(),
+                    };
+                    items.extend(sites.iter().map(tagged));
+                    places.resize(
+                        items.len(),
+                        Place {
+                            list: "tags",
+                            index,
+                        },
+                    );
+                }
+                (Ok(_), None) => mistakes.add(Refusal::bad(
+                    "tags needs sites: name them, or \"*\" for all.",
+                )),
+                (Err(mistake), _) => mistakes.add(mistake),
             }
         }
         if self.everything {
             match &scope {
                 Scope::Unnamed | Scope::All => items.push(PurgeItem::Everything),
-                Scope::Named(sites) => items.extend(
-                    sites
-                        .iter()
-                        .map(|site| PurgeItem::Site { site: site.clone() }),
-                ),
+                Scope::Named(sites) => items.extend(sites.iter().map(|site| PurgeItem::Site {
+                    site: Arc::clone(site),
+                })),
             }
+        }
+        if mistakes.count > 0 {
+            return Err(mistakes.into_refusal());
         }
         if items.is_empty() {
             return Err(Refusal::bad(
@@ -155,45 +224,82 @@ impl Order {
         } else {
             PurgeMode::Hard
         };
-        Ok(PurgeRequest { items, mode })
+        let token = grant.name.clone();
+        let request = PurgeRequest { items, mode, token };
+        let places = Places(places);
+        Ok(CheckedOrder { request, places })
     }
 
-    fn scope(&self, directory: &Directory<'_>, grant: &Grant) -> Result<Scope, Refusal> {
+    fn scope(
+        &self,
+        directory: &Directory<'_>,
+        grant: &Grant,
+        mistakes: &mut Mistakes,
+    ) -> Option<Scope> {
+        let mut of_all = || match grant.must_cover_all() {
+            Ok(()) => Some(Scope::All),
+            Err(refusal) => {
+                mistakes.add(refusal);
+                None
+            }
+        };
         let names = match &self.sites {
             // Tags and everything, of no site in particular: of all.
-            None if self.everything || !self.tags.is_empty() => {
-                grant.must_cover_all()?;
-                return Ok(Scope::All);
-            }
-            None => return Ok(Scope::Unnamed),
+            None if self.everything || !self.tags.is_empty() => return of_all(),
+            None => return Some(Scope::Unnamed),
             Some(Sites::One(name)) => std::slice::from_ref(name),
             Some(Sites::Several(names)) => names.as_slice(),
         };
         if names.iter().any(|name| name == "*") {
-            grant.must_cover_all()?;
-            return Ok(Scope::All);
+            return of_all();
         }
-        let mut sites: Vec<String> = Vec::new();
+        let mut sites: Vec<Arc<str>> = Vec::new();
         for name in names {
-            grant.must_cover(name)?;
-            if !directory.sites.contains(name) {
-                return Err(Refusal::bad(format!("There is no site '{name}'.")));
+            if let Err(refusal) = grant.must_cover(name) {
+                mistakes.add(refusal);
+                continue;
             }
-            if !sites.contains(name) {
-                sites.push(name.clone());
+            match directory.sites.iter().find(|site| ***site == **name) {
+                Some(site) if sites.contains(site) => {}
+                Some(site) => sites.push(Arc::clone(site)),
+                None => mistakes.add(Refusal::bad(format!("There is no site {}.", Quote(name)))),
             }
         }
-        if sites.is_empty() {
-            return Err(Refusal::bad(
+        if names.is_empty() {
+            mistakes.add(Refusal::bad(
                 "sites is empty; name a site, or \"*\" for all.",
             ));
         }
-        Ok(Scope::Named(sites))
+        Some(Scope::Named(sites))
+    }
+}
+
+impl Places {
+    /// The refusal of an order of some of whose items the node can make nothing: their numbers, and why.
+    pub(super) fn refusal(&self, order: &Order, reasons: &[(usize, String)]) -> Refusal {
+        let mut mistakes = Mistakes::default();
+        for (item, reason) in reasons {
+            let written = self.0.get(*item).and_then(|place| {
+                let texts = match place.list {
+                    "urls" => &order.urls,
+                    "prefixes" => &order.prefixes,
+                    _ => &order.tags,
+                };
+                Some((place, texts.get(place.index)?))
+            });
+            mistakes.add(Mistake::Senseless(match written {
+                Some((Place { list, index }, text)) => {
+                    format!("{list}[{index}] {}: {reason}.", Quote(text))
+                }
+                None => format!("{reason}."),
+            }));
+        }
+        mistakes.into_refusal()
     }
 }
 
 impl Scope {
-    fn sites<'a>(&'a self, directory: &'a Directory<'_>) -> Option<&'a [String]> {
+    fn sites<'a>(&'a self, directory: &'a Directory<'_>) -> Option<&'a [Arc<str>]> {
         match self {
             Self::Unnamed => None,
             Self::All => Some(directory.sites),
@@ -202,63 +308,99 @@ impl Scope {
     }
 }
 
-/// The site and address of one URL or prefix. A path needs exactly one named site; an absolute URL says its
-/// site by its host, which must then be among the named ones if there are any.
-fn place(
-    (field, index, text): (&str, usize, &str),
+/// The item of one URL or prefix. A path needs exactly one named site; an absolute URL says its site by its
+/// host, which must then be among the named ones if there are any.
+fn located(
+    Place { list, index }: Place,
+    written: &str,
     scope: &Scope,
     directory: &Directory<'_>,
     grant: &Grant,
-) -> Result<(String, Address), Refusal> {
+) -> Result<PurgeItem, Mistake> {
+    let quote = Quote(written);
+    let (text, is_prefix) = match list {
+        "urls" => match written.strip_suffix('*') {
+            // Whoever ends a URL so means all that is below.
+            Some(text) if text.ends_with('/') && !text.contains('?') => (text, true),
+            Some(_) | None => (written, false),
+        },
+        _ => (written.strip_suffix('*').unwrap_or(written), true),
+    };
     let address = Address::parse(text)
-        .map_err(|error| Refusal::bad(format!("{field}[{index}] '{text}': {error}.")))?;
+        .map_err(|error| Mistake::Senseless(format!("{list}[{index}] {quote}: {error}.")))?;
     let site = match (&address.host, scope) {
         (None, Scope::Named(sites)) => match sites.as_slice() {
-            [site] => site.clone(),
-            _ => return Err(needs_one_site(field, index)),
+            [site] => Arc::clone(site),
+            _ => return Err(needs_one_site(list, index)),
         },
         (None, Scope::Unnamed | Scope::All) => match directory.sites {
             [site] => {
                 grant.must_cover(site)?;
-                site.clone()
+                Arc::clone(site)
             }
-            _ => return Err(needs_one_site(field, index)),
+            _ => return Err(needs_one_site(list, index)),
         },
         (Some(host), scope) => {
-            let site = (directory.site_of)(host).ok_or_else(|| {
-                Refusal::bad(format!(
-                    "{field}[{index}] '{text}': no site answers for the host '{host}'."
+            let site = (directory.site_of)(host);
+            // Which hosts there are, and whose, is nothing that a token of some sites opens.
+            if !site
+                .as_ref()
+                .map_or_else(|| grant.covers_all(), |site| grant.covers(site))
+            {
+                return Err(Mistake::Forbidden(format!(
+                    "{list}[{index}] {quote}: the token '{}' does not reach the host '{host}'.",
+                    grant.name
+                )));
+            }
+            let site = site.ok_or_else(|| {
+                Mistake::Senseless(format!(
+                    "{list}[{index}] {quote}: no site answers for the host '{host}'."
                 ))
             })?;
             if matches!(scope, Scope::Named(sites) if !sites.contains(&site)) {
-                return Err(Refusal::bad(format!(
-                    "{field}[{index}] '{text}' belongs to the site '{site}', which sites does not name."
+                return Err(Mistake::Senseless(format!(
+                    "{list}[{index}] {quote} belongs to the site '{site}', which sites does not name."
                 )));
             }
-            grant.must_cover(&site)?;
             site
         }
     };
-    Ok((site, address))
+    let Address {
+        host, path, query, ..
+    } = address;
+    if !is_prefix {
+        return Ok(PurgeItem::Url {
+            site,
+            host,
+            path,
+            query,
+        });
+    }
+    if query.is_some() {
+        return Err(Mistake::Senseless(format!(
+            "{list}[{index}] {quote} has a query, and a prefix is of paths only."
+        )));
+    }
+    Ok(PurgeItem::Prefix {
+        site,
+        host,
+        prefix: path,
+    })
 }
 
-fn checked_tag(index: usize, tag: &str) -> Result<&str, Refusal> {
+fn checked_tag(index: usize, tag: &str) -> Result<&str, Mistake> {
     let tag = tag.trim();
     if tag.is_empty() || tag.len() > TAG_BYTES_MAX || tag.chars().any(char::is_control) {
-        return Err(Refusal::bad(format!(
+        return Err(Mistake::Senseless(format!(
             "tags[{index}] is empty, too long or has control characters."
         )));
     }
     Ok(tag)
 }
 
-fn needs_sites(field: &str) -> Refusal {
-    Refusal::bad(format!("{field} needs sites: name them, or \"*\" for all."))
-}
-
-fn needs_one_site(field: &str, index: usize) -> Refusal {
-    Refusal::bad(format!(
-        "{field}[{index}] is a path, which needs exactly one name in sites."
+fn needs_one_site(list: &str, index: usize) -> Mistake {
+    Mistake::Senseless(format!(
+        "{list}[{index}] is a path, which needs exactly one name in sites."
     ))
 }
 
@@ -266,71 +408,6 @@ fn too_many() -> Refusal {
     Refusal::bad(format!(
         "More than {ITEMS_MAX} items in one purge; split it, or purge by prefix or tag."
     ))
-}
-
-impl PurgeCounts {
-    pub(super) fn of(items: &[PurgeItem]) -> Self {
-        let mut counts = Self::default();
-        for item in items {
-            *match item.target() {
-                PurgeTarget::Url => &mut counts.urls,
-                PurgeTarget::Prefix => &mut counts.prefixes,
-                PurgeTarget::Tag => &mut counts.tags,
-                PurgeTarget::Site => &mut counts.sites,
-                PurgeTarget::Everything => &mut counts.everything,
-            } += 1;
-        }
-        counts
-    }
-}
-
-/// The names of the sites that a purge touches, each once; `*` for all.
-pub(super) fn touched(items: &[PurgeItem]) -> Vec<String> {
-    let mut sites: Vec<String> = items
-        .iter()
-        .map(|item| match item {
-            PurgeItem::Url { site, .. }
-            | PurgeItem::Prefix { site, .. }
-            | PurgeItem::Tag { site, .. }
-            | PurgeItem::Site { site } => site.clone(),
-            PurgeItem::Everything => "*".to_owned(),
-        })
-        .collect();
-    sites.sort_unstable();
-    sites.dedup();
-    sites
-}
-
-/// The last purges, for whoever asks what became of one.
-#[derive(Debug, Default)]
-pub(super) struct Memory {
-    records: Mutex<VecDeque<Arc<PurgeRecord>>>,
-}
-
-impl Memory {
-    pub(super) fn keep(&self, record: PurgeRecord) -> Arc<PurgeRecord> {
-        let record = Arc::new(record);
-        let mut records = self.records.lock();
-        if records.len() >= REMEMBERED {
-            records.pop_front();
-        }
-        records.push_back(Arc::clone(&record));
-        record
-    }
-
-    pub(super) fn find(&self, id: &str) -> Option<Arc<PurgeRecord>> {
-        let records = self.records.lock();
-        records.iter().rev().find(|record| record.id == id).cloned()
-    }
-}
-
-/// Not to be guessed, since an id opens a record. Without random numbers the sequence has to do.
-pub(super) fn new_id(sequence: u64) -> String {
-    let mut random = [0_u8; 12];
-    match getrandom::fill(&mut random) {
-        Ok(()) => hex(&random),
-        Err(_) => format!("{sequence:024x}"),
-    }
 }
 
 #[cfg(test)]
@@ -354,16 +431,17 @@ mod tests {
 
     fn run(body: &str, token_sites: &[&str]) -> Result<PurgeRequest, Refusal> {
         let order: Order = serde_json::from_str(body).unwrap();
-        let sites = ["shop".to_owned(), "blog".to_owned()];
+        let sites = ["shop".into(), "blog".into()];
         let directory = Directory {
             sites: &sites,
             site_of: &|host| match host {
-                "shop.example" | "www.shop.example" => Some("shop".to_owned()),
-                "blog.example" => Some("blog".to_owned()),
+                "shop.example" | "www.shop.example" => Some("shop".into()),
+                "blog.example" => Some("blog".into()),
                 _ => None,
             },
         };
-        order.check(&directory, &grant(token_sites))
+        let checked = order.check(&directory, &grant(token_sites))?;
+        Ok(checked.request)
     }
 
     #[track_caller]
@@ -546,20 +624,63 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_purge_is_forgotten_first() {
-        let memory = Memory::default();
-        for sequence in 0..=1000_u64 {
-            memory.keep(PurgeRecord {
-                id: sequence.to_string(),
-                sequence,
-                counts: PurgeCounts::default(),
-                soft: false,
-                sites: Vec::new(),
-                token: String::new(),
-            });
-        }
-        assert!(memory.find("0").is_none());
-        assert_eq!(memory.find("1").unwrap().sequence, 1);
-        assert_eq!(memory.find("1000").unwrap().sequence, 1000);
+    fn a_url_that_ends_in_a_wildcard_is_a_prefix() {
+        check(
+            r#"{"urls": ["https://shop.example/a/*", "https://shop.example/*"]}"#,
+            &[
+                prefix("shop", Some("shop.example"), "/a/"),
+                prefix("shop", Some("shop.example"), "/"),
+            ],
+        );
+        check(
+            r#"{"sites": "shop", "urls": ["/a*", "/a?b/*"]}"#,
+            &[
+                url("shop", None, "/a*", None),
+                url("shop", None, "/a", Some("b/*")),
+            ],
+        );
+    }
+
+    #[test]
+    fn every_mistake_is_listed_with_its_place() {
+        let body = r#"{"sites": ["shop"], "urls": ["/a", "x", "/b#c"], "prefixes": ["/a?b*", "/ok"], "tags": [""]}"#;
+        let refusal = run(body, &["*"]).unwrap_err();
+        assert_eq!(refusal.status(), 400);
+        assert_eq!(refusal.error(), "4 mistakes; nothing was purged.");
+        let places: Vec<_> = refusal
+            .errors()
+            .iter()
+            .map(|error| error.split([' ', ':']).next().unwrap())
+            .collect();
+        assert_eq!(places, ["urls[1]", "urls[2]", "prefixes[0]", "tags[0]"]);
+
+        let many = serde_json::json!({ "sites": "shop", "urls": vec!["x"; 1000] });
+        let refusal = run(&many.to_string(), &["*"]).unwrap_err();
+        assert_eq!(
+            refusal.error(),
+            "1000 mistakes; nothing was purged. The first 100 are listed."
+        );
+        assert_eq!(refusal.errors().len(), MISTAKES_MAX);
+
+        let long = serde_json::json!({ "sites": "shop", "urls": ["\u{7}".repeat(100_000)] });
+        let refusal = run(&long.to_string(), &["*"]).unwrap_err();
+        assert!(refusal.error().len() < 2000);
+    }
+
+    #[test]
+    fn a_token_of_some_sites_learns_nothing_of_others() {
+        let texts = ["https://blog.example/", "https://nobody.example/"].map(|url| {
+            let body = serde_json::json!({ "urls": [url] }).to_string();
+            let refusal = run(&body, &["shop"]).unwrap_err();
+            assert_eq!(refusal.status(), 403);
+            let host = url.trim_start_matches("https://").trim_end_matches('/');
+            refusal.error().replace(host, "…")
+        });
+        assert_eq!(texts[0], texts[1]);
+        // One item beyond the token spoils the whole order.
+        let body = r#"{"urls": ["https://shop.example/a", "x", "https://blog.example/a"]}"#;
+        let refusal = run(body, &["shop"]).unwrap_err();
+        assert_eq!(refusal.status(), 403);
+        assert_eq!(refusal.errors().len(), 2);
     }
 }

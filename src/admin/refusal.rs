@@ -53,6 +53,23 @@ impl Refusal {
         Self::new(StatusCode::NOT_FOUND, error)
     }
 
+    pub(super) fn is_forbidden(&self) -> bool {
+        self.status == StatusCode::FORBIDDEN
+    }
+
+    pub(super) fn text(&self) -> &str {
+        &self.body.error
+    }
+
+    pub(super) fn into_error(self) -> String {
+        self.body.error
+    }
+
+    #[cfg(test)]
+    pub(super) fn errors(&self) -> &[String] {
+        &self.body.errors
+    }
+
     #[cfg(test)]
     pub(super) fn status(&self) -> StatusCode {
         self.status
@@ -67,7 +84,7 @@ impl Refusal {
 impl From<ControlError> for Refusal {
     fn from(error: ControlError) -> Self {
         let status = match &error {
-            ControlError::Refused(_) => StatusCode::BAD_REQUEST,
+            ControlError::Refused(_) | ControlError::Items(_) => StatusCode::BAD_REQUEST,
             ControlError::Absent(_) => StatusCode::NOT_FOUND,
             ControlError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             ControlError::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,

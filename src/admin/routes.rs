@@ -13,16 +13,16 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use super::auth::{Grant, Keyring, Permission};
-use super::control::{Control, ExplainRequest, PurgeRequest};
+use super::control::{Control, ControlError, ExplainRequest};
 use super::explain::question;
 use super::objects::objects;
-use super::purge::{Directory, Memory, Order, PurgeCounts, PurgeRecord, new_id, touched};
+use super::purge::{CheckedOrder, Directory, Order};
 use super::refusal::{Refusal, json};
 use super::warm::{self, Warming};
-use crate::telemetry::{CONTENT_TYPE as METRICS_CONTENT_TYPE, PurgeMode};
+use crate::telemetry::CONTENT_TYPE as METRICS_CONTENT_TYPE;
 
-/// A body above this is refused: some 100 000 URLs.
-const BODY_BYTES_MAX: usize = 8 << 20;
+/// A body above this is refused: 100 000 URLs of 160 characters.
+const BODY_BYTES_MAX: usize = 16 << 20;
 
 /// A caller that takes longer to send its body is cut off.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -31,7 +31,6 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) struct Shared {
     pub(super) keyring: ArcSwap<Keyring>,
     pub(super) control: Arc<dyn Control>,
-    pub(super) purges: Memory,
     pub(super) warming: Arc<Warming>,
 }
 
@@ -85,52 +84,74 @@ async fn metrics(State(room): Room) -> Response {
 }
 
 async fn purge(State(room): Room, headers: HeaderMap, body: Body) -> Answer {
-    // Before the body is read: a stranger must not make us hold 8 MiB.
+    // Before the body is read: a stranger must not make us hold 16 MiB.
     let grant = room.keyring.load().admit(&headers, Permission::Purge)?;
     let body = whole(body).await?;
-    let request = ordered(&body, &*room.control, &grant)?;
-    let counts = PurgeCounts::of(&request.items);
-    let sites = touched(&request.items);
-    let soft = request.mode == PurgeMode::Soft;
-
-    let receipt = room.control.purge(request).await?;
-    let record = room.purges.keep(PurgeRecord {
-        id: new_id(receipt.sequence),
-        sequence: receipt.sequence,
-        counts,
-        soft,
-        sites,
-        token: grant.name.clone(),
+    let (control, by) = (Arc::clone(&room.control), Arc::clone(&grant));
+    // A hundred thousand items take longer than others may wait for this thread.
+    let ordered = tokio::task::spawn_blocking(move || ordered(&body, &*control, &by));
+    let ordered = ordered.await.unwrap_or_else(|_| {
+        Err(Refusal::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "The purge could not be read.",
+        ))
     });
+    let (checked, order) = ordered.inspect_err(|refusal| {
+        tracing::warn!(token = %grant.name, error = %refusal.text(), "purge refused");
+    })?;
+    let CheckedOrder { request, places } = checked;
+    let record = match room.control.purge(request).await {
+        Ok(record) => record,
+        Err(error) => {
+            tracing::warn!(token = %grant.name, %error, "purge refused");
+            return Err(match error {
+                ControlError::Items(reasons) => places.refusal(&order, &reasons),
+                ControlError::Refused(_)
+                | ControlError::Absent(_)
+                | ControlError::Unavailable(_)
+                | ControlError::Failed(_) => error.into(),
+            });
+        }
+    };
+    let counts = record.counts;
     tracing::info!(
-        token = %record.token, sequence = record.sequence, soft, urls = counts.urls,
-        prefixes = counts.prefixes, tags = counts.tags, sites = counts.sites,
-        everything = counts.everything, "purged"
+        token = %record.token, id = %record.id, sequence = record.sequence, soft = record.soft,
+        sites = %record.sites.join(" "), urls = counts.urls, prefixes = counts.prefixes,
+        tags = counts.tags, whole_sites = counts.sites, everything = counts.everything, "purged"
     );
-    Ok(json(StatusCode::OK, &*record))
+    Ok(json(StatusCode::OK, &record))
 }
 
-fn ordered(body: &[u8], control: &dyn Control, grant: &Grant) -> Result<PurgeRequest, Refusal> {
+fn ordered(
+    body: &[u8],
+    control: &dyn Control,
+    grant: &Grant,
+) -> Result<(CheckedOrder, Order), Refusal> {
     let order: Order = serde_json::from_slice(body)
         .map_err(|error| Refusal::bad(format!("The body is not a purge: {error}.")))?;
-    let sites: Vec<String> = control.sites().into_iter().map(|site| site.name).collect();
+    let sites = control.sites().into_iter();
+    let sites: Vec<Arc<str>> = sites.map(|site| site.name.into()).collect();
     let directory = Directory {
         sites: &sites,
-        site_of: &|host| control.site_of(host),
+        site_of: &|host| {
+            let name = control.site_of(host)?;
+            sites.iter().find(|site| ***site == *name).cloned()
+        },
     };
-    order.check(&directory, grant)
+    let checked = order.check(&directory, grant)?;
+    Ok((checked, order))
 }
 
 async fn purged(State(room): Room, Path(id): Path<String>, headers: HeaderMap) -> Answer {
     let grant = room.keyring.load().admit(&headers, Permission::Purge)?;
     let record = room
-        .purges
-        .find(&id)
+        .control
+        .purge_record(&id)
         .filter(|record| record.sites.iter().all(|site| grant.covers(site)));
     match record {
-        Some(record) => Ok(json(StatusCode::OK, &*record)),
+        Some(record) => Ok(json(StatusCode::OK, &record)),
         None => Err(Refusal::not_found(
-            "No purge of this id is remembered; the last 1000 since the start are.",
+            "No purge of this id is remembered; the last 10000 are.",
         )),
     }
 }

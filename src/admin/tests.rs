@@ -247,9 +247,9 @@ async fn the_node_says_why_a_purge_failed() {
 #[tokio::test]
 async fn a_body_is_bounded() {
     let edge = Edge::open().await;
-    let body = " ".repeat((8 << 20) + 1);
+    let body = " ".repeat((16 << 20) + 1);
     let answer = edge.ask("POST", "/v1/purge", "ops", &body).await;
-    answer.refused(413, "longer than 8388608 bytes");
+    answer.refused(413, "longer than 16777216 bytes");
     // Without a token the body is not even read.
     let answer = edge.ask("POST", "/v1/purge", "", &body).await;
     answer.refused(401, "");

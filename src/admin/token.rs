@@ -71,7 +71,16 @@ fn write(state: &Path, path: &Path, secret: &str) -> io::Result<()> {
     fs::rename(&draft, path)
 }
 
-pub(super) fn hex(bytes: &[u8]) -> String {
+/// Not to be guessed, since an id opens a record. Without random numbers the number has to do.
+pub(super) fn new_id(number: u64) -> String {
+    let mut random = [0_u8; 12];
+    match getrandom::fill(&mut random) {
+        Ok(()) => hex(&random),
+        Err(_) => format!("{number:024x}"),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use crate::origin::{self, Upload};
 use crate::policy::{self, KeyText};
 use crate::semantics::{hop_by_hop, interim::Interim, reference::Base};
-use crate::store::Store;
+use crate::store::{Store, Subject};
 
 use super::Zone;
 
@@ -63,6 +63,17 @@ impl Ask {
             self.query.as_deref(),
         );
         store.hash(&[text.as_bytes()])
+    }
+
+    /// What purges may name of it; `tags` are those of its object.
+    #[must_use]
+    pub fn subject<'a>(&'a self, store: &Store, tags: &'a [u128]) -> Subject<'a> {
+        Subject {
+            url: self.url(store),
+            host: self.host().map(policy::without_port),
+            path: &self.path,
+            tags,
+        }
     }
 
     /// The client's fields that a learnt `Vary` names, which are therefore keyed and may be forwarded.

@@ -16,7 +16,7 @@ use crate::clock::SharedClock;
 use crate::origin::{self, RangeRequests};
 use crate::policy;
 use crate::semantics::range::ContentRange;
-use crate::store::{CHUNK_BYTES, Entry, EntryKey, Object, Placement, Store};
+use crate::store::{CHUNK_BYTES, Entry, EntryKey, Newcomer, Object, Placement, SiteStore, Store};
 use crate::telemetry::FillOutcome;
 
 use super::marks::{Mark, Marks};
@@ -123,6 +123,7 @@ pub(super) struct Wanted {
     pub(super) span: u32,
     /// Where what is read from disk goes.
     pub(super) placement: Placement,
+    pub(super) store: Arc<SiteStore>,
     pub(super) source: Option<Arc<BlockSource>>,
 }
 
@@ -167,7 +168,7 @@ impl Blocks {
         }
         let stored = EntryKey::chunk(wanted.version, wanted.number);
         if let Some((Entry::Chunk(bytes), _)) =
-            self.store.load_placed(&stored, wanted.placement).await
+            wanted.store.load_placed(&stored, wanted.placement).await
             && wanted.length.is_none_or(|length| length == bytes.len())
         {
             let bytes = match wanted.placement {
@@ -184,13 +185,9 @@ impl Blocks {
     }
 
     /// Whether the block need not be pulled, as far as can be told without waiting.
-    pub(super) fn may_have(&self, version: u128, number: u32) -> bool {
-        self.is_stored(version, number)
+    pub(super) fn may_have(&self, store: &SiteStore, version: u128, number: u32) -> bool {
+        is_stored(store, version, number)
             || matches!(self.shelf.lock().get(&(version, number)), Some(Slot::Held(held)) if held.strong_count() > 0)
-    }
-
-    fn is_stored(&self, version: u128, number: u32) -> bool {
-        self.store.may_contain(&EntryKey::chunk(version, number))
     }
 
     /// Whether the block is being pulled.
@@ -204,7 +201,7 @@ impl Blocks {
     /// Starts to pull a block that will be wanted next, unless it is there or coming.
     pub(super) fn ahead(self: &Arc<Self>, wanted: &Wanted) -> Option<Interest> {
         let (version, number) = (wanted.version, wanted.number);
-        if self.may_have(version, number) || self.is_coming(version, number) {
+        if self.may_have(&wanted.store, version, number) || self.is_coming(version, number) {
             return None;
         }
         match self.fetched(wanted) {
@@ -230,7 +227,7 @@ impl Blocks {
             .min(source.last_block());
         // Before the lock: a tier that makes room takes that lock when it lets go of a block.
         let missing = (wanted.number.saturating_add(1)..=last)
-            .take_while(|number| !self.is_stored(wanted.version, *number))
+            .take_while(|number| !is_stored(&wanted.store, wanted.version, *number))
             .count();
         let mut shelf = self.shelf.lock();
         if let Some(found) = look(&shelf, (wanted.version, wanted.number)) {
@@ -295,16 +292,20 @@ impl Blocks {
     }
 
     /// Drops the head at `id` if it is of this version: the next request starts anew.
-    pub(super) fn forget(&self, id: u128, version: u128) {
+    pub(super) fn forget(&self, store: &SiteStore, id: u128, version: u128) {
         let key = EntryKey::head(id);
         let is_another = matches!(
-            self.store.memory(&key),
+            store.memory(&key),
             Some(Entry::Object(object)) if object.version != version
         );
         if !is_another {
-            self.store.remove(&key);
+            store.remove(&key);
         }
     }
+}
+
+fn is_stored(store: &SiteStore, version: u128, number: u32) -> bool {
+    store.may_contain(&EntryKey::chunk(version, number))
 }
 
 fn look(shelf: &HashMap<BlockKey, Slot>, key: BlockKey) -> Option<OnShelf> {
@@ -351,6 +352,8 @@ impl Coming {
 /// representation that is stored (RFC 9110 §13.1.5).
 pub(super) struct BlockSource {
     ask: Arc<Ask>,
+    /// Where the object's head is kept.
+    id: u128,
     varied: HeaderMap,
     object: Arc<Object>,
     validator: HeaderValue,
@@ -363,6 +366,7 @@ impl BlockSource {
     /// `placement` is where what is pulled goes.
     pub(super) fn of(
         ask: &Arc<Ask>,
+        id: u128,
         object: &Arc<Object>,
         length: Option<u64>,
         varied: HeaderMap,
@@ -377,6 +381,7 @@ impl BlockSource {
         let validator = policy::strong_validator(&object.headers())?.clone();
         Some(Arc::new(Self {
             ask: Arc::clone(ask),
+            id,
             varied,
             object: Arc::clone(object),
             validator,
@@ -593,8 +598,16 @@ impl Fetch {
         coming.outcome.send_replace(Some(Ok(held.clone())));
         drop(coming);
         let key = EntryKey::chunk(version, number);
-        let kept = self
-            .blocks
+        let ask = &self.source.ask;
+        // One answer for all blocks of the object, whoever pulls them.
+        let _admission = ask.zone.store.admit(&Newcomer {
+            id: self.source.id,
+            version,
+            bytes: Some(self.source.length),
+            whole: false,
+        });
+        let kept = ask
+            .zone
             .store
             .insert(key, Entry::Chunk(held), self.source.placement)
             .await;
@@ -664,7 +677,7 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let config = Config {
             memory: MemoryConfig::default(),
-            disk: None,
+            disks: Vec::new(),
             state: state.path().to_owned(),
             max_clocks: 10,
         };
@@ -679,18 +692,19 @@ mod tests {
             last: number,
             span: 1,
             placement: Placement::DiskPreferred,
+            store: store.site("demo"),
             source: None,
         };
         let held = blocks.lend((7, 3), Bytes::from_static(b"block"));
         let slice = held.slice(1..3);
         drop(held);
-        assert!(blocks.may_have(7, 3));
+        assert!(blocks.may_have(&store.site("demo"), 7, 3));
         let found = blocks.block(&wanted(3)).await.unwrap();
         assert_eq!(found.bytes, "block");
         let again = blocks.lend((7, 3), Bytes::from_static(b"block"));
         assert_eq!(again.as_ptr(), found.bytes.as_ptr(), "one copy");
         drop((slice, found, again));
-        assert!(!blocks.may_have(7, 3));
+        assert!(!blocks.may_have(&store.site("demo"), 7, 3));
         assert!(blocks.shelf.lock().is_empty());
         let gone = blocks.block(&wanted(3)).await;
         assert!(matches!(gone, Err(FillError::Hole)));

@@ -11,11 +11,12 @@ use http::{HeaderMap, HeaderName};
 use tokio::sync::Semaphore;
 
 use crate::semantics::etag;
-use crate::store::{Body, Draft, Entry, EntryKey, Object, Tier};
+use crate::store::{Body, Draft, Entry, EntryKey, Newcomer, Object, Tier};
 use crate::variant::{Coding, Encoder, Recipe};
 
 use super::flight::{Boarding, Head, HeadBody, Landing, Pilot, Seat};
 use super::install::{Keeping, new_version};
+use super::lookup::note_use;
 use super::marks::Mark;
 use super::served::From;
 use super::{Ask, Cache, FillError, Served, Stored, Story};
@@ -71,10 +72,11 @@ pub enum Derived {
 impl Cache {
     /// `form` of `source`, if memory has it.
     #[must_use]
-    pub fn made(&self, source: &Served, form: &Form) -> Option<Served> {
+    pub fn made(&self, ask: &Ask, source: &Served, form: &Form) -> Option<Served> {
         let key = form.key();
         let id = self.form_id(&source.object, &key);
-        let stored = self.just_made(id, &source.object, &key)?;
+        let stored = self.just_made(ask, id, &source.object, &key)?;
+        note_use(ask, &stored.object, id, None);
         let story = Story {
             tier: Some(stored.tier),
             ..source.story
@@ -98,7 +100,7 @@ impl Cache {
     ) -> Derived {
         let key = form.key();
         let id = self.form_id(&source.object, &key);
-        if let Some((mut object, tier)) = self.derived(id, &source, &key).await {
+        if let Some((mut object, tier)) = self.derived(ask, id, &source, &key).await {
             if !is_current(&object, &source.object) {
                 object = Arc::new(renewed(&object, &source.object));
                 self.install(ask, id, Arc::clone(&object), None).await;
@@ -148,15 +150,22 @@ impl Cache {
         }
     }
 
-    async fn derived(&self, id: u128, source: &Served, key: &str) -> Option<(Arc<Object>, Tier)> {
-        let (entry, tier) = match self.store.memory(&EntryKey::head(id)) {
+    async fn derived(
+        &self,
+        ask: &Ask,
+        id: u128,
+        source: &Served,
+        key: &str,
+    ) -> Option<(Arc<Object>, Tier)> {
+        let store = &ask.zone.store;
+        let (entry, tier) = match store.memory(&EntryKey::head(id)) {
             Some(entry) => (entry, Tier::Memory),
-            None => self.store.load(&EntryKey::head(id)).await?,
+            None => store.load(&EntryKey::head(id)).await?,
         };
         match entry {
             Entry::Object(object)
                 if object.is_of(&variant_key(&source.object, key))
-                    && self.has_body(&object).await =>
+                    && self.has_body(ask, &object).await =>
             {
                 Some((object, tier))
             }
@@ -165,12 +174,12 @@ impl Cache {
     }
 
     /// The form `key` of `source`, if memory has it.
-    fn just_made(&self, id: u128, source: &Object, key: &str) -> Option<Stored> {
-        match self.store.memory(&EntryKey::head(id))? {
+    fn just_made(&self, ask: &Ask, id: u128, source: &Object, key: &str) -> Option<Stored> {
+        match ask.zone.store.memory(&EntryKey::head(id))? {
             Entry::Object(object)
                 if object.is_of(&variant_key(source, key))
                     && is_current(&object, source)
-                    && self.body_is_at_hand(&object) =>
+                    && self.body_is_at_hand(ask, &object) =>
             {
                 Some(Stored {
                     object,
@@ -191,7 +200,7 @@ impl Cache {
         key: String,
         form: Form,
     ) -> Option<Aboard> {
-        let landed = || self.just_made(id, &source.object, &key);
+        let landed = || self.just_made(ask, id, &source.object, &key);
         let sequence = source.object.body_seq;
         match self
             .flights
@@ -290,10 +299,11 @@ impl Work {
             vary: None,
         });
         let max_bytes = self.ask.zone.policy.max_object_bytes;
-        let mut keeping = storable
-            .then(|| Keeping::of_derived(Arc::clone(&self.cache), Arc::clone(&object), max_bytes));
+        let mut keeping = storable.then(|| self.keeping(&object, None, max_bytes));
         let (cache, id, ask) = (Arc::clone(&self.cache), self.id, Arc::clone(&self.ask));
-        let mut reader = self.source.into_reader(&cache, 0, None);
+        let mut reader = self
+            .source
+            .into_reader(&cache, &self.ask.zone.store, 0, None);
         let mut encoder = Some(Encoder::new(coding, level));
         let mut owing = false;
         let outcome = loop {
@@ -341,7 +351,7 @@ impl Work {
         let key = self.key.clone();
         let bytes = match self
             .source
-            .into_reader(&cache, 0, None)
+            .into_reader(&cache, &self.ask.zone.store, 0, None)
             .collect(limit)
             .await
         {
@@ -378,7 +388,7 @@ impl Work {
         object.body = Body::Inline(Bytes::new());
         let object = Arc::new(object.seal());
         let max_bytes = ask.zone.policy.max_object_bytes;
-        let mut keeping = Keeping::of_derived(Arc::clone(&cache), Arc::clone(&object), max_bytes);
+        let mut keeping = keeping_of(&cache, &ask, id, &object, Some(length), max_bytes);
         if keeping.add(&picture.bytes).await.is_some()
             && let Some(finished) = keeping.finish().await
         {
@@ -398,6 +408,10 @@ impl Work {
         pilot.finish();
     }
 
+    fn keeping(&self, object: &Arc<Object>, length: Option<u64>, max_bytes: u64) -> Keeping {
+        keeping_of(&self.cache, &self.ask, self.id, object, length, max_bytes)
+    }
+
     fn coded_head(&self, coding: Coding) -> Draft {
         let mut object = made_object(&self.source.object, &self.key, coding.token());
         if let Ok(token) = HeaderValue::try_from(coding.token()) {
@@ -406,6 +420,32 @@ impl Work {
         object.detail = coding.token().into();
         object
     }
+}
+
+/// Takes a made form in, whose head is kept under `id`.
+fn keeping_of(
+    cache: &Arc<Cache>,
+    ask: &Ask,
+    id: u128,
+    object: &Arc<Object>,
+    bytes: Option<u64>,
+    max_bytes: u64,
+) -> Keeping {
+    let store = &ask.zone.store;
+    store.count_use(id);
+    let admission = store.admit(&Newcomer {
+        id,
+        version: object.version,
+        bytes,
+        whole: true,
+    });
+    Keeping::of_derived(
+        Arc::clone(cache),
+        store,
+        Arc::clone(object),
+        max_bytes,
+        admission,
+    )
 }
 
 impl Cache {

@@ -106,11 +106,6 @@ impl Cache {
         body_bytes <= self.memory_object_max
     }
 
-    /// Whether any tier takes a body of this length.
-    pub(super) fn keeps(&self, body_bytes: u64) -> bool {
-        self.fits_memory(body_bytes) || self.store.has_disk()
-    }
-
     /// Fetches from origins under way, of all that may be (see [`Cache::fills_max`]).
     #[must_use]
     pub fn fills_under_way(&self) -> usize {

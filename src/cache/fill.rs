@@ -33,7 +33,7 @@ impl Cache {
         forwarding: Forwarding,
     ) -> Result<Served, FillError> {
         if let Some(answer) = self.while_failing(ask, &forwarding) {
-            return self.with_first_block(answer?).await;
+            return self.with_first_block(ask, answer?).await;
         }
         // What is on its way already costs no more for one reader more.
         let filled = if !self.flights.has(forwarding.id) && self.pressure.refuses_miss() {
@@ -49,9 +49,9 @@ impl Cache {
                 .await
         };
         match filled {
-            Ok(served) => self.with_first_block(served).await,
+            Ok(served) => self.with_first_block(ask, served).await,
             Err(error) => match self.stale_on_error(ask, &forwarding, &error) {
-                Some(stale) => self.with_first_block(stale).await.map_err(|_| error),
+                Some(stale) => self.with_first_block(ask, stale).await.map_err(|_| error),
                 None => Err(error),
             },
         }
@@ -213,7 +213,7 @@ impl Cache {
         let uptime = self.clock.uptime();
         let mut id = forwarding.id;
         let mut fields = forwarding.fields.clone();
-        for _ in 0..ROUNDS {
+        for number in 0..ROUNDS {
             if matches!(self.marks.of(id, uptime), Some(Mark::Uncacheable(_))) {
                 break;
             }
@@ -235,7 +235,12 @@ impl Cache {
                     }) {
                     Boarding::Landed(stored) => return Ok(self.serve(ask, stored)),
                     Boarding::Full => return Err(FillError::TooManyWaiters),
-                    Boarding::Follows(seat) => (seat, false),
+                    Boarding::Follows(seat) => {
+                        if number == 0 {
+                            ask.zone.store.count_use(id);
+                        }
+                        (seat, false)
+                    }
                     Boarding::Leads(seat, landing) => {
                         let opening = self.opening(ask, &round);
                         let errand = Errand::Object;
@@ -337,9 +342,7 @@ impl Cache {
         clocks.sequence() != sequence
             && clocks.check_marks(
                 &ask.zone.clock,
-                ask.url(&self.store),
-                &ask.path,
-                tags,
+                &ask.subject(&self.store, tags),
                 sequence,
                 sequence,
             ) != Purged::No

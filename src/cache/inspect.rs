@@ -86,7 +86,7 @@ impl Cache {
             variants: Vec::new(),
             remembered: self.mark_of(id),
         };
-        let Inspected { memory, disk } = self.store.inspect(&EntryKey::head(id)).await;
+        let Inspected { memory, disk } = zone.store.inspect(&EntryKey::head(id)).await;
         let is_index = |entry: &Entry| match entry {
             Entry::Vary(index) if *index.key == *key => Some(Arc::clone(index)),
             _ => None,
@@ -102,7 +102,7 @@ impl Cache {
         };
         inspection.vary.clone_from(&index.fields);
         for (secondary, id) in &index.variants {
-            let inspected = self.store.inspect(&EntryKey::head(*id)).await;
+            let inspected = zone.store.inspect(&EntryKey::head(*id)).await;
             let secondary = Some(secondary.clone());
             let variant = self.variant(zone, key, secondary, inspected).await;
             inspection.variants.extend(variant);
@@ -121,7 +121,7 @@ impl Cache {
         Some(StoredVariant {
             secondary,
             tiers,
-            chunks: self.chunks(&object).await,
+            chunks: self.chunks(zone, &object).await,
             purged: self.store.clocks().check(&zone.clock, &object),
             clocks: self.store.clocks().hits(&object),
             tags: self.tags_of(zone, &object),
@@ -131,8 +131,8 @@ impl Cache {
     }
 
     fn tags_of(&self, zone: &Zone, object: &Object) -> Vec<(u128, Option<String>)> {
-        let told = policy::tags(&object.headers(), &zone.policy.tags);
-        let known: Vec<(u128, String)> = told
+        let policy::Tags { names, .. } = policy::tags(&object.headers(), &zone.policy.tags);
+        let known: Vec<(u128, String)> = names
             .into_iter()
             .chain(zone.tags.iter().cloned())
             .map(|text| (self.tag(&text), text))
@@ -166,7 +166,7 @@ impl Cache {
         let prefix = variant_key(source, "");
         let mut forms = Vec::new();
         for id in ids {
-            let inspected = self.store.inspect(&EntryKey::head(id)).await;
+            let inspected = zone.store.inspect(&EntryKey::head(id)).await;
             let objects = [&inspected.memory, &inspected.disk];
             let form = objects.into_iter().flatten().find_map(|entry| match entry {
                 Entry::Object(object) => object.key().strip_prefix(&prefix).map(str::to_owned),
@@ -177,7 +177,7 @@ impl Cache {
                 forms.push(StoredForm {
                     form,
                     tiers,
-                    chunks: self.chunks(&object).await,
+                    chunks: self.chunks(zone, &object).await,
                     object,
                 });
             }
@@ -186,7 +186,7 @@ impl Cache {
         forms
     }
 
-    async fn chunks(&self, object: &Object) -> Option<Chunks> {
+    async fn chunks(&self, zone: &Zone, object: &Object) -> Option<Chunks> {
         let Body::Chunked { length } = object.body else {
             return None;
         };
@@ -197,7 +197,7 @@ impl Cache {
         };
         let last = u32::try_from(total).unwrap_or(u32::MAX).min(CHUNKS_MAX);
         for number in 0..last {
-            let found = self.store.present(&EntryKey::chunk(object.version, number));
+            let found = zone.store.present(&EntryKey::chunk(object.version, number));
             chunks.memory += u64::from(found.memory);
             chunks.disk += u64::from(found.disk);
             chunks.present += u64::from(found.memory || found.disk);

@@ -4,7 +4,9 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderName;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 
-use crate::store::{Body, CHUNK_BYTES, Entry, EntryKey, Object, Part, Placement, VaryIndex};
+use crate::store::{
+    Admission, Body, CHUNK_BYTES, Entry, EntryKey, Object, Part, Placement, SiteStore, VaryIndex,
+};
 use crate::variant;
 
 use super::flight::VaryTrait;
@@ -35,7 +37,8 @@ impl Cache {
         if let Some(vary) = vary {
             self.index_variant(ask, id, vary).await;
         }
-        if let Some(Entry::Object(present)) = self.store.memory(&EntryKey::head(id))
+        let store = &ask.zone.store;
+        if let Some(Entry::Object(present)) = store.memory(&EntryKey::head(id))
             && is_newer(&present, &object)
         {
             return;
@@ -45,14 +48,15 @@ impl Cache {
             Body::Inline(bytes) => self.placement(bytes.len() as u64),
             Body::Chunked { .. } => Placement::MemoryAndDisk,
         };
-        self.store
+        store
             .insert(EntryKey::head(id), Entry::Object(object), placement)
             .await;
     }
 
     /// Notes at the URL's own place by which fields it varies, and where this variant is.
     async fn index_variant(&self, ask: &Ask, id: u128, vary: &VaryTrait) {
-        let mut variants = match self.store.load(&EntryKey::head(ask.id)).await {
+        let store = &ask.zone.store;
+        let mut variants = match store.load(&EntryKey::head(ask.id)).await {
             Some((Entry::Vary(index), _))
                 if *index.key == *ask.key && index.fields == vary.fields =>
             {
@@ -68,7 +72,7 @@ impl Cache {
             .len()
             .saturating_sub(ask.zone.policy.max_variants.max(1));
         for (_, dropped) in variants.drain(..over) {
-            self.store.remove(&EntryKey::head(dropped));
+            store.remove(&EntryKey::head(dropped));
         }
         let index = VaryIndex {
             key: ask.key.as_str().into(),
@@ -76,7 +80,7 @@ impl Cache {
             variants,
         };
         let entry = Entry::Vary(Arc::new(index));
-        self.store
+        store
             .insert(EntryKey::head(ask.id), entry, Placement::MemoryAndDisk)
             .await;
     }
@@ -91,10 +95,15 @@ impl Cache {
 }
 
 impl Cache {
+    /// Whether a tier takes a body of this length to which the disk has said this.
+    pub(super) fn keeps(&self, body_bytes: u64, admission: Admission) -> bool {
+        self.fits_memory(body_bytes) || admission.is_granted()
+    }
+
     /// Where a block goes that was pulled by itself. Without a disk it goes into memory although its object is too
     /// large for that: a client that reads on in small ranges would otherwise pull it again with each.
-    pub(super) fn block_placement(&self, body_bytes: u64) -> Placement {
-        if self.store.has_disk() {
+    pub(super) fn block_placement(&self, zone: &Zone, body_bytes: u64) -> Placement {
+        if zone.store.has_disk() {
             self.placement(body_bytes)
         } else {
             Placement::MemoryAndDisk
@@ -119,6 +128,9 @@ pub(super) struct Keeping {
     length: Option<u64>,
     buffer: BytesMut,
     chunks: u32,
+    store: Arc<SiteStore>,
+    /// Whether the disk takes it.
+    admission: Admission,
     /// A stored object whose body has been the same so far, byte for byte.
     same: Option<Arc<Object>>,
 }
@@ -129,8 +141,11 @@ impl Keeping {
         zone: &Zone,
         object: Arc<Object>,
         length: Option<u64>,
+        admission: Admission,
     ) -> Self {
         Self {
+            store: Arc::clone(&zone.store),
+            admission,
             apart: has_other_forms(zone, &object, length),
             max_bytes: zone.policy.max_object_bytes,
             buffer: chunk_buffer(length),
@@ -160,8 +175,16 @@ impl Keeping {
         self
     }
 
-    pub(super) fn of_derived(cache: Arc<Cache>, object: Arc<Object>, max_bytes: u64) -> Self {
+    pub(super) fn of_derived(
+        cache: Arc<Cache>,
+        store: &Arc<SiteStore>,
+        object: Arc<Object>,
+        max_bytes: u64,
+        admission: Admission,
+    ) -> Self {
         Self {
+            store: Arc::clone(store),
+            admission,
             apart: false,
             max_bytes,
             buffer: BytesMut::new(),
@@ -182,7 +205,7 @@ impl Keeping {
             self.buffer.extend_from_slice(now);
             bytes = later;
             let grown = self.kept() + self.buffer.len() as u64;
-            if grown > self.max_bytes || !self.cache.keeps(grown) {
+            if grown > self.max_bytes || !self.cache.keeps(grown, self.admission) {
                 return None;
             }
             // The last chunk of a body that fits one entry is kept back: it may go into the head.
@@ -220,7 +243,7 @@ impl Keeping {
             Body::Inline(bytes) => self.chunks == 0 && bytes == chunk,
             Body::Chunked { .. } => {
                 let key = EntryKey::chunk(before.version, self.chunks);
-                let found = self.cache.store.load(&key).await;
+                let found = self.store.load(&key).await;
                 matches!(found, Some((Entry::Chunk(bytes), _)) if bytes == *chunk)
             }
         }
@@ -246,11 +269,7 @@ impl Keeping {
         let placement = self
             .cache
             .placement(self.length.unwrap_or_else(|| self.kept()));
-        let kept = self
-            .cache
-            .store
-            .insert(key, Entry::Chunk(chunk), placement)
-            .await;
+        let kept = self.store.insert(key, Entry::Chunk(chunk), placement).await;
         self.chunks += 1;
         kept.memory || kept.disk
     }

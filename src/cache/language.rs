@@ -43,7 +43,7 @@ impl Cache {
     }
 
     async fn fresh_variant(&self, ask: &Ask, id: u128, index: &VaryIndex) -> Option<Stored> {
-        let (Entry::Object(object), tier) = self.store.load(&EntryKey::head(id)).await? else {
+        let (Entry::Object(object), tier) = ask.zone.store.load(&EntryKey::head(id)).await? else {
             return None;
         };
         let is_usable = object.is_of(&ask.key)

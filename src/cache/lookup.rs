@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use http::{HeaderMap, HeaderName};
 
@@ -148,16 +149,16 @@ impl Cache {
 
     /// Whether the tiers have lost the beginning of a body that cannot be pulled by itself.
     async fn lacks_body(&self, ask: &Ask, object: &Object) -> bool {
-        !self.body_is_at_hand(object)
+        !self.body_is_at_hand(ask, object)
             && !self.can_mend(ask, object)
-            && !Box::pin(self.has_body(object)).await
+            && !Box::pin(self.has_body(ask, object)).await
     }
 
     /// A fresh object for `ask` that is in memory with the beginning of its body.
     pub(super) fn fresh_in_memory(&self, ask: &Ask) -> Option<Stored> {
         let located = self.locate_in_memory(ask)?;
         match self.judge(ask, located) {
-            Lookup::Hit(stored) if self.body_is_at_hand(&stored.object) => Some(stored),
+            Lookup::Hit(stored) if self.body_is_at_hand(ask, &stored.object) => Some(stored),
             _ => None,
         }
     }
@@ -167,7 +168,8 @@ impl Cache {
         let located = self.locate_in_memory(ask)?;
         match self.judge(ask, located) {
             Lookup::Hit(stored)
-                if self.body_may_be_there(&stored.object) || self.can_mend(ask, &stored.object) =>
+                if self.body_may_be_there(ask, &stored.object)
+                    || self.can_mend(ask, &stored.object) =>
             {
                 Some(stored)
             }
@@ -176,18 +178,22 @@ impl Cache {
     }
 
     /// Whether the body begins in the head or, as far as can be told without waiting, in a tier.
-    fn body_may_be_there(&self, object: &Object) -> bool {
+    fn body_may_be_there(&self, ask: &Ask, object: &Object) -> bool {
         match object.body {
             Body::Inline(_) | Body::Chunked { length: 0 } => true,
-            Body::Chunked { .. } => self.store.may_contain(&EntryKey::chunk(object.version, 0)),
+            Body::Chunked { .. } => {
+                let first = EntryKey::chunk(object.version, 0);
+                ask.zone.store.may_contain(&first)
+            }
         }
     }
 
     /// Whether the body begins in the head or in memory.
-    pub(super) fn body_is_at_hand(&self, object: &Object) -> bool {
+    pub(super) fn body_is_at_hand(&self, ask: &Ask, object: &Object) -> bool {
         match object.body {
             Body::Inline(_) | Body::Chunked { length: 0 } => true,
-            Body::Chunked { .. } => self
+            Body::Chunked { .. } => ask
+                .zone
                 .store
                 .memory(&EntryKey::chunk(object.version, 0))
                 .is_some(),
@@ -196,7 +202,7 @@ impl Cache {
 
     /// Whether the body of a stored object begins in a tier. Tiers are lossy: a head whose bytes are gone is
     /// a miss, not a broken answer.
-    pub(super) async fn has_body(&self, object: &Object) -> bool {
+    pub(super) async fn has_body(&self, ask: &Ask, object: &Object) -> bool {
         match object.body {
             Body::Inline(_) | Body::Chunked { length: 0 } => true,
             Body::Chunked { .. } => {
@@ -204,7 +210,8 @@ impl Cache {
                     id: object.version,
                     part: Part::Chunk(0),
                 };
-                self.store.memory(&first).is_some() || self.store.load(&first).await.is_some()
+                let store = &ask.zone.store;
+                store.memory(&first).is_some() || store.load(&first).await.is_some()
             }
         }
     }
@@ -267,7 +274,7 @@ impl Cache {
 
     /// `None` when memory alone cannot tell.
     fn locate_in_memory(&self, ask: &Ask) -> Option<Located> {
-        match self.store.memory(&EntryKey::head(ask.id))? {
+        match ask.zone.store.memory(&EntryKey::head(ask.id))? {
             Entry::Object(object) if object.is_of(&ask.key) => Some(Located {
                 id: ask.id,
                 fields: Vec::new(),
@@ -280,7 +287,7 @@ impl Cache {
             }),
             Entry::Vary(index) if *index.key == *ask.key => {
                 let id = self.varied_id(ask, &index.fields);
-                match self.store.memory(&EntryKey::head(id))? {
+                match ask.zone.store.memory(&EntryKey::head(id))? {
                     Entry::Object(object) if object.is_of(&ask.key) => Some(Located {
                         id,
                         fields: index.fields.clone(),
@@ -304,7 +311,7 @@ impl Cache {
             fields,
             found: None,
         };
-        match self.store.load(&EntryKey::head(ask.id)).await {
+        match ask.zone.store.load(&EntryKey::head(ask.id)).await {
             Some((Entry::Object(object), tier)) if object.is_of(&ask.key) => Located {
                 id: ask.id,
                 fields: Vec::new(),
@@ -317,7 +324,7 @@ impl Cache {
             },
             Some((Entry::Vary(index), _)) if *index.key == *ask.key => {
                 let id = self.varied_id(ask, &index.fields);
-                let found = match self.store.load(&EntryKey::head(id)).await {
+                let found = match ask.zone.store.load(&EntryKey::head(id)).await {
                     Some((Entry::Object(object), tier)) if object.is_of(&ask.key) => Some(Stored {
                         object,
                         tier,
@@ -351,6 +358,17 @@ impl Cache {
     pub(super) fn sent_secondary(ask: &Ask, fields: &[HeaderName], sent: &HeaderMap) -> String {
         policy::secondary_key(fields, sent, &ask.zone.policy.vary).to_string()
     }
+}
+
+/// Notes a request that a stored object answers, where a disk waits for one more. `id` is where its head is kept,
+/// `leading` that of the head that leads there.
+pub(super) fn note_use(ask: &Ask, object: &Arc<Object>, id: u128, leading: Option<u128>) {
+    if !object.awaits_uses.load(Ordering::Relaxed) {
+        return;
+    }
+    let ids = [Some(id), leading.filter(|leading| *leading != id)];
+    let ids: Vec<u128> = ids.into_iter().flatten().collect();
+    ask.zone.store.asked_again(object, &ids);
 }
 
 /// Goes forward for what is left of an object is of no use.

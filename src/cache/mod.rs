@@ -35,7 +35,7 @@ pub use self::error::FillError;
 pub use self::inspect::{Chunks, Inspection, StoredForm, StoredVariant};
 pub use self::lookup::{Because, Forwarding, Lookup, Remembered, Stored};
 pub use self::pressure::{Pressure, Shed};
-pub use self::purge::Target;
+pub use self::purge::{PurgeCounts, PurgeOrder, PurgeRecord, Target};
 pub use self::reader::Reader;
 pub use self::served::{Served, Story};
 pub use self::zone::{Refine, Zone};

@@ -139,9 +139,7 @@ impl Cache {
     fn is_purged_for(&self, ask: &Ask, object: &Object) -> bool {
         self.store.clocks().check_marks(
             &ask.zone.clock,
-            ask.url(&self.store),
-            &ask.path,
-            &object.tags(),
+            &ask.subject(&self.store, &object.tags()),
             object.body_seq,
             object.checked_seq,
         ) != Purged::No

@@ -157,11 +157,19 @@ impl Fill {
     ) -> Flown {
         let cache = &self.cache;
         cache.marks.clear(self.id);
-        let placement = cache.block_placement(head.object.body.length());
+        let placement = cache.block_placement(&self.ask.zone, head.object.body.length());
         let varied = self.varied.clone();
-        let source = BlockSource::of(&self.ask, &head.object, head.length, varied, placement);
-        let fetch = source.map(|source| cache.blocks.announce(&source, number));
         let place = self.place(head.vary.as_ref());
+        self.count_use(place);
+        let source = BlockSource::of(
+            &self.ask,
+            place,
+            &head.object,
+            head.length,
+            varied,
+            placement,
+        );
+        let fetch = source.map(|source| cache.blocks.announce(&source, number));
         let object = Arc::clone(&head.object);
         cache
             .install(&self.ask, place, object, head.vary.as_ref())

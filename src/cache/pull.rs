@@ -12,12 +12,12 @@ use crate::origin::{self, OriginError, Upload};
 use crate::policy::{self, Exchange, Freshness, NotStored, Storability, VaryRule};
 use crate::semantics::date;
 use crate::semantics::digest::{CONTENT_DIGEST, REPR_DIGEST, Verdict, Verifier};
-use crate::store::{Body, CHUNK_BYTES, Draft, Object};
+use crate::store::{ANY_TAG, Admission, Body, CHUNK_BYTES, Draft, Newcomer, Object, Refusal};
 use crate::telemetry::FillOutcome;
 
 use super::ask::{Conditions, is_made_here, is_read};
 use super::flight::{Head, HeadBody, Landing, Pilot, VaryTrait};
-use super::install::Keeping;
+use super::install::{Keeping, new_version};
 use super::marks::Mark;
 use super::opening::Opened;
 use super::{Ask, Cache, FillError, Zone};
@@ -270,16 +270,20 @@ impl Fill {
         freshness: Freshness,
         sequence: u64,
     ) -> Draft {
-        let mut tags = policy::tags(headers, &zone.policy.tags);
-        tags.extend_from_slice(&zone.tags);
+        let policy::Tags { names, overflow } = policy::tags(headers, &zone.policy.tags);
+        if overflow {
+            zone.metrics.tag_overflow();
+        }
+        let names = names.iter().chain(&zone.tags);
+        let any = overflow.then_some(ANY_TAG);
         Draft {
             key: self.ask.key.as_str().into(),
             site: (&*zone.name).into(),
             url: self.ask.url(&self.cache.store),
             path: self.ask.path.as_str().into(),
-            version: super::install::new_version(),
+            version: new_version(),
             status,
-            tags: tags.iter().map(|tag| self.cache.tag(tag)).collect(),
+            tags: names.map(|tag| self.cache.tag(tag)).chain(any).collect(),
             headers: compact(headers),
             freshness,
             body: Body::Chunked { length: 0 },
@@ -322,25 +326,48 @@ impl Fill {
             && self.can_have_parts(&headers, content_length)
             && !self.cache.blocks.gives_no_parts(&self.ask)
             && content_length.is_some_and(|length| length <= zone.policy.max_object_bytes);
-        let is_kept = content_length.is_none_or(|length| {
-            length <= zone.policy.max_object_bytes && self.cache.keeps(length)
-        });
-        if keep.is_ok() && !is_kept && !has_parts {
-            keep = Err(NotStored::TooLarge);
-        }
         headers.remove(CONTENT_LENGTH);
+        let vary = self.learnt_vary(&headers);
+        let place = self.place(vary.as_ref());
+        let fits = content_length.is_none_or(|length| length <= zone.policy.max_object_bytes);
+        let version = new_version();
+        let admission = match keep.is_ok() && fits {
+            true => {
+                self.count_use(place);
+                zone.store.admit(&Newcomer {
+                    id: place,
+                    version,
+                    bytes: content_length,
+                    whole: true,
+                })
+            }
+            false => Admission::Refused(Refusal::Size),
+        };
+        let is_kept =
+            fits && content_length.is_none_or(|length| self.cache.keeps(length, admission));
+        if keep.is_ok() && !is_kept && !has_parts {
+            keep = Err(match admission {
+                Admission::Granted | Admission::Refused(Refusal::Size | Refusal::NoDisk) => {
+                    NotStored::TooLarge
+                }
+                Admission::Refused(_) => NotStored::NotAdmitted,
+            });
+        }
         // Both fields speak of these bytes: the answer is whole, and as the origin coded it.
         let mut digests = (keep.is_ok() && status == StatusCode::OK)
             .then(|| Verifier::of(&headers, &[CONTENT_DIGEST, REPR_DIGEST]))
             .flatten();
         let freshness = keep.unwrap_or_else(|_| Freshness::stale_at(times.received_at));
         let mut object = self.object(&zone, status, &headers, freshness, self.sequence(&pilot));
+        object.version = version;
         object.body = Body::Chunked {
             length: content_length.unwrap_or(0),
         };
-        let vary = self.learnt_vary(&object.headers);
         let object = Arc::new(object.seal());
         if handed_on {
+            landing.close();
+        } else if let Err(NotStored::NotAdmitted) = &keep {
+            // The next one may be: it finds neither this one nor a mark.
             landing.close();
         } else if let Err(reason) = &keep {
             self.remember_uncacheable(&zone, landing, *reason);
@@ -361,6 +388,7 @@ impl Fill {
                 &zone,
                 Arc::clone(&object),
                 content_length,
+                admission,
             )
             .compared_with(self.candidate.as_ref())
         });
@@ -478,6 +506,15 @@ impl Fill {
             self.cache.install(&self.ask, place, object, vary).await;
         }
         outcome
+    }
+
+    /// Counts the request for what is kept at `place`, and for the head that leads there.
+    pub(super) fn count_use(&self, place: u128) {
+        let store = &self.ask.zone.store;
+        store.count_use(place);
+        if place != self.ask.id {
+            store.count_use(self.ask.id);
+        }
     }
 
     /// Where the answer is kept.

@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 
-use crate::store::{Body, Entry, EntryKey, Object, Placement, Store};
+use crate::store::{Body, Entry, EntryKey, Object, Placement, SiteStore};
 
 use super::FillError;
 use super::blocks::{BLOCK, Block, BlockSource, Blocks, Interest, SPAN_MAX, Wanted, block_at};
@@ -34,7 +34,7 @@ pub struct Reader {
 
 /// Where a reader finds bytes that no flight holds.
 pub(super) struct Tiers {
-    pub(super) store: Arc<Store>,
+    pub(super) store: Arc<SiteStore>,
     pub(super) blocks: Arc<Blocks>,
     pub(super) source: Option<Arc<BlockSource>>,
     /// Whether the origin is known to give parts.
@@ -159,7 +159,8 @@ impl Reader {
         self.seat = None;
         self.interest = None;
         if let (FillError::Hole | FillError::Changed, Some(id)) = (&error, self.tiers.head) {
-            self.tiers.blocks.forget(id, self.object.version);
+            let store = &self.tiers.store;
+            self.tiers.blocks.forget(store, id, self.object.version);
         }
         error
     }
@@ -283,6 +284,7 @@ impl Reader {
             last,
             span: self.span,
             placement: self.tiers.placement,
+            store: Arc::clone(&self.tiers.store),
             source: self.tiers.source.clone(),
         }
     }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::StatusCode;
 
 use crate::semantics::status_fields::Forward;
-use crate::store::{Body, CHUNK_BYTES, Entry, EntryKey, Object, Part, Tier};
+use crate::store::{Body, CHUNK_BYTES, Entry, EntryKey, Object, Part, SiteStore, Tier};
 
 use super::blocks::{Block, BlockSource};
 use super::flight::{HeadBody, Seat};
@@ -131,7 +131,7 @@ impl Served {
 
     /// The whole body, if it is at hand without waiting.
     #[must_use]
-    pub fn whole(&self, cache: &super::Cache) -> Option<Bytes> {
+    pub fn whole(&self, store: &SiteStore) -> Option<Bytes> {
         match (&self.from, &self.object.body) {
             (From::Flight(_), _) => None,
             (From::Tiers, Body::Inline(bytes)) => Some(bytes.clone()),
@@ -140,7 +140,7 @@ impl Served {
                     id: self.object.version,
                     part: Part::Chunk(0),
                 };
-                match cache.store.memory(&key) {
+                match store.memory(&key) {
                     Some(Entry::Chunk(bytes)) if bytes.len() as u64 == *length => Some(bytes),
                     _ => None,
                 }
@@ -163,13 +163,19 @@ impl Served {
 
     /// The bytes from `start` to `end` (exclusive; `None` is all that comes).
     #[must_use]
-    pub fn into_reader(self, cache: &super::Cache, start: u64, end: Option<u64>) -> Reader {
+    pub fn into_reader(
+        self,
+        cache: &super::Cache,
+        store: &Arc<SiteStore>,
+        start: u64,
+        end: Option<u64>,
+    ) -> Reader {
         let seat = match self.from {
             From::Tiers => None,
             From::Flight(seat) => Some(seat),
         };
         let tiers = Tiers {
-            store: Arc::clone(&cache.store),
+            store: Arc::clone(store),
             blocks: Arc::clone(&cache.blocks),
             has_parts: has_parts(&self.object),
             source: self.source,

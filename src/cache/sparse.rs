@@ -11,6 +11,7 @@ use crate::store::{Body, Object};
 
 use super::blocks::{BLOCK, BlockSource, Wanted, block_at};
 use super::flight::{Head, HeadBody, Seat};
+use super::lookup::note_use;
 use super::marks::Mark;
 use super::{Ask, Cache, FillError, Forwarding, Lookup, Served, Stored, Story, Zone};
 
@@ -41,6 +42,7 @@ impl Cache {
     /// A stored object as an answer to `ask`, fresh or stale.
     #[must_use]
     pub fn serve(&self, ask: &Arc<Ask>, stored: Stored) -> Served {
+        note_use(ask, &stored.object, stored.id, Some(ask.id));
         let story = Story::hit(stored.tier);
         let mut served = self.serve_stored(ask, stored, story);
         if let Some(number) = served.missing {
@@ -64,8 +66,8 @@ impl Cache {
         // Only a body of several blocks can have a hole that is worth mending.
         let source = if length > BLOCK && matches!(object.body, Body::Chunked { .. }) {
             let varied = ask.varied(&stored.fields);
-            let placement = self.block_placement(length);
-            BlockSource::of(ask, object, Some(length), varied, placement)
+            let placement = self.block_placement(&ask.zone, length);
+            BlockSource::of(ask, stored.id, object, Some(length), varied, placement)
         } else {
             None
         };
@@ -84,17 +86,18 @@ impl Cache {
         story: Story,
     ) -> Served {
         let varied = ask.varied(&forwarding.fields);
-        let placement = self.block_placement(head.length.unwrap_or(u64::MAX));
+        let placement = self.block_placement(&ask.zone, head.length.unwrap_or(u64::MAX));
         // What is not to be stored is not put away by blocks either.
+        let id = match &head.vary {
+            Some(vary) => self.secondary_id(ask, &vary.secondary),
+            None => forwarding.id,
+        };
         let source = (head.stored.is_ok() && !self.blocks.gives_no_parts(ask))
-            .then(|| BlockSource::of(ask, &head.object, head.length, varied, placement))
+            .then(|| BlockSource::of(ask, id, &head.object, head.length, varied, placement))
             .flatten();
         let mut served = Served::in_flight(seat, head, story, source);
         if head.body != HeadBody::Growing {
-            served.head = Some(match &head.vary {
-                Some(vary) => self.secondary_id(ask, &vary.secondary),
-                None => forwarding.id,
-            });
+            served.head = Some(id);
             served.missing = self.first_missing(ask, &served);
         }
         served
@@ -105,7 +108,10 @@ impl Cache {
         served.source.as_ref()?;
         let object = &served.object;
         let number = block_at(first_needed(ask, object)?)?;
-        (!self.blocks.may_have(object.version, number)).then_some(number)
+        (!self
+            .blocks
+            .may_have(&ask.zone.store, object.version, number))
+        .then_some(number)
     }
 
     /// Whether blocks of a stored object that are gone can be pulled again, so that it is of use without them.
@@ -137,25 +143,31 @@ impl Cache {
         served: Served,
     ) -> Result<Served, FillError> {
         let (head, version) = (served.head, served.object.version);
-        let error = match self.with_first_block(served).await {
+        let error = match self.with_first_block(ask, served).await {
             Ok(served) => return Ok(served),
             Err(error) => error,
         };
         match (&error, head) {
-            (FillError::Changed | FillError::Hole, Some(id)) => self.blocks.forget(id, version),
+            (FillError::Changed | FillError::Hole, Some(id)) => {
+                self.blocks.forget(&ask.zone.store, id, version);
+            }
             _ => return Err(error),
         }
         match self.lookup(ask).await {
             Lookup::Forward(forwarding) => self.fill(ask, forwarding).await,
             // Somebody else has pulled the new version meanwhile.
             Lookup::Hit(stored) | Lookup::HitAndRefresh(stored, _) => {
-                self.with_first_block(self.serve(ask, stored)).await
+                self.with_first_block(ask, self.serve(ask, stored)).await
             }
         }
     }
 
     /// Waits for the block that the answer begins with, if it is missing.
-    pub(super) async fn with_first_block(&self, mut served: Served) -> Result<Served, FillError> {
+    pub(super) async fn with_first_block(
+        &self,
+        ask: &Ask,
+        mut served: Served,
+    ) -> Result<Served, FillError> {
         let Some(number) = served.missing.take() else {
             return Ok(served);
         };
@@ -166,6 +178,7 @@ impl Cache {
             last: number,
             span: 1,
             placement: self.placement(served.length.unwrap_or(u64::MAX)),
+            store: Arc::clone(&ask.zone.store),
             source: served.source.clone(),
         };
         let block = self.blocks.block(&wanted).await?;

@@ -4,7 +4,7 @@ use http::{HeaderMap, StatusCode};
 
 use crate::origin::{ClientHeaders, Origin};
 use crate::policy;
-use crate::store::SiteClock;
+use crate::store::{SiteClock, SiteStore};
 use crate::telemetry::SiteMetrics;
 use crate::variant::{CompressionConfig, ImageConfig};
 
@@ -19,6 +19,8 @@ pub struct Zone {
     pub origin: Arc<Origin>,
     /// The site's purge epoch.
     pub clock: Arc<SiteClock>,
+    /// The tiers as the site sees them.
+    pub store: Arc<SiteStore>,
     /// Content codings.
     pub compression: CompressionConfig,
     /// Pictures.

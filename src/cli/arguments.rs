@@ -72,7 +72,7 @@ pub(super) struct ExplainArguments {
 }
 
 #[derive(Debug, Args, PartialEq, Eq)]
-#[command(group(ArgGroup::new("what").required(true).args(["urls", "prefixes", "tags", "all"])))]
+#[command(group(ArgGroup::new("what").required(true).args(["urls", "prefixes", "tags", "files", "all"])))]
 pub(super) struct PurgeArguments {
     /// A site, or '*' for all; URLs with a host need none; may be repeated
     #[arg(long = "site", value_name = "SITE")]
@@ -98,6 +98,10 @@ pub(super) struct PurgeWhat {
     /// Tags; '-' reads a list, one a line
     #[arg(long = "tag", value_name = "TAG", num_args = 1..)]
     pub(super) tags: Vec<String>,
+    /// Lists of URLs, or of paths of the one site, one a line; empty lines and those with '#' in front are left
+    /// out, and one that ends in '/*' is all below it; '-' is standard input
+    #[arg(short = 'f', long = "file", value_name = "FILE")]
+    pub(super) files: Vec<PathBuf>,
     /// All that the sites have
     #[arg(long)]
     pub(super) all: bool,
@@ -268,8 +272,21 @@ mod tests {
             urls: Vec::new(),
             prefixes: Vec::new(),
             tags: Vec::new(),
+            files: Vec::new(),
             all: false,
         };
+        check(
+            "purge -f list --file -",
+            ConfigSource::default(),
+            purge(
+                &[],
+                PurgeWhat {
+                    files: vec!["list".into(), "-".into()],
+                    ..nothing()
+                },
+                false,
+            ),
+        );
         check(
             "purge --site s --url /a /b --soft",
             ConfigSource::default(),
@@ -388,6 +405,7 @@ mod tests {
             "purge --site s --url",
             "purge --site s --url /a --tag x",
             "purge --site s --all --url /a",
+            "purge --site s --url /a -f list",
         ] {
             assert!(run(line).is_err(), "{line}");
         }

@@ -29,11 +29,12 @@ pub(super) struct Client {
 }
 
 /// What the door says when it refuses.
-#[derive(Deserialize)]
-struct Refused {
-    error: String,
+#[derive(Debug, Deserialize, thiserror::Error)]
+#[error("{}", std::iter::once(error).chain(errors).map(String::as_str).collect::<Vec<_>>().join("\n"))]
+pub(super) struct RefusedByNode {
+    pub(super) error: String,
     #[serde(default)]
-    errors: Vec<String>,
+    pub(super) errors: Vec<String>,
 }
 
 impl Client {
@@ -230,9 +231,8 @@ async fn exchange_on(
 
 /// What the door says, as an error.
 fn refusal(status: StatusCode, body: &[u8]) -> anyhow::Error {
-    match serde_json::from_slice::<Refused>(body) {
-        Ok(Refused { error, errors }) if errors.is_empty() => anyhow!("{error}"),
-        Ok(Refused { error, errors }) => anyhow!("{error}\n{}", errors.join("\n")),
+    match serde_json::from_slice::<RefusedByNode>(body) {
+        Ok(refused) => refused.into(),
         Err(_) => anyhow!("the admin door answered {status}; is it brim that listens there?"),
     }
 }

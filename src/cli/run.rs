@@ -43,6 +43,7 @@ fn execute(invocation: &Invocation) -> Exit {
                 arguments,
                 &mut io::stdin().lock(),
                 &mut io::stdout(),
+                &mut io::stderr(),
             )
         }),
         Command::Warm(arguments) => client(source, "warm").and_then(|client| {

@@ -57,7 +57,13 @@ impl Edge {
         let mut output = Vec::new();
         match invocation.command {
             Command::Purge(arguments) => {
-                purge::run(&self.client, &arguments, &mut input.as_bytes(), &mut output)?;
+                purge::run(
+                    &self.client,
+                    &arguments,
+                    &mut input.as_bytes(),
+                    &mut output,
+                    &mut std::io::sink(),
+                )?;
             }
             Command::Explain(arguments) => explain::run(&self.client, &arguments, &mut output)?,
             Command::Warm(arguments) => {

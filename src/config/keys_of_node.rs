@@ -280,16 +280,38 @@ pub(super) const NODE: &[Keys] = &[
     Keys {
         path: "cache.disk",
         form: Form::Many,
-        about: "The disk tier; without it the node serves from memory alone. One disk in this version.",
+        about: "The disk tier, one for each disk; without any the node serves from memory alone. Objects are spread by a hash, as the sizes are to each other. A disk that fails leaves the others in use.",
         keys: &[
-            required("path", Kind::Text("path"), "Folder of the tier; created."),
+            required(
+                "path",
+                Kind::Text("path"),
+                "Folder of the tier; created. No disk lies in the folder of another.",
+            ),
             required(
                 "size",
                 size(super::read_node::DISK_BYTES_MIN, 1024 * TIB),
                 "Its size.",
             ),
+            key(
+                "write_rate",
+                size(0, TIB),
+                "\"0\"",
+                "Bytes a second that are written, a second's worth at once; as that runs low, large objects are left out first. 0 = no bound.",
+            ),
+            key(
+                "min_uses",
+                integer(1, 100),
+                "1",
+                "Requests for an object before it is written.",
+            ),
+            key(
+                "sites",
+                Kind::List("site names"),
+                "[]",
+                "Only these sites write to it, and to no other; `[]` = all sites that no disk names.",
+            ),
         ],
-        later: &["write_rate", "min_uses", "sites"],
+        later: &[],
     },
     Keys {
         path: "cache.fill",

@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use crate::origin;
 use crate::policy;
-use crate::site::{CacheStatusDetail, Diagnostics, HeaderRules, HostPattern, Site, SiteRules};
+use crate::site::{
+    CacheStatusDetail, Diagnostics, HeaderRules, HostPattern, PublicPurge, Site, SiteRules,
+};
+use crate::store::Quota;
 use crate::variant::{CompressionConfig, ImageConfig};
 
 use super::address;
@@ -162,6 +165,7 @@ fn ad_hoc_site(name: String, hosts: Vec<String>, source: origin::Source) -> Site
         max_request_body_bytes: 0,
         origin: origin::Config::new(source),
         cache: policy::Config::default(),
+        quota: Quota::default(),
         compression: CompressionConfig::default(),
         images: ImageConfig {
             enabled: true,
@@ -172,6 +176,7 @@ fn ad_hoc_site(name: String, hosts: Vec<String>, source: origin::Source) -> Site
         diagnostics: Diagnostics {
             cache_status: CacheStatusDetail::Full,
         },
+        public_purge: PublicPurge::default(),
         rules: SiteRules::default(),
     }
 }

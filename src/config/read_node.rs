@@ -2,7 +2,7 @@ use std::fs::File;
 use std::io::Read;
 use std::net::SocketAddr;
 use std::num::NonZero;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
@@ -19,6 +19,7 @@ use crate::variant::{CompressionWorkers, ImageWorkers};
 use super::address;
 use super::checked::NodeConfig;
 use super::field;
+use super::keys::nearest;
 use super::quantity;
 use super::section::{Section, Walk, text_of};
 use super::source::{Place, Wrong, cannot_read};
@@ -47,8 +48,13 @@ pub(super) struct NodeDraft<'a> {
     pub(super) top: Section<'a>,
     node: Section<'a>,
     /// Site names that tokens speak of.
-    token_sites: Vec<(Section<'a>, String, Place<'a>)>,
+    token_sites: Vec<SiteName<'a>>,
+    /// Site names that disks speak of.
+    disk_sites: Vec<SiteName<'a>>,
 }
+
+/// A site's name, and where it stands.
+type SiteName<'a> = (Section<'a>, String, Place<'a>);
 
 pub(super) fn read_node<'a>(
     walk: &'a Walk<'a>,
@@ -58,7 +64,7 @@ pub(super) fn read_node<'a>(
     let top = Section::top(walk, table);
     let node = top.section("node");
     let mut sites = address::below(base, "sites");
-    let mut token_sites = Vec::new();
+    let (mut token_sites, mut disk_sites) = (Vec::new(), Vec::new());
     let mut config = defaults(address::below(base, "../var"));
 
     node.text("id", &mut config.id, field::node_id);
@@ -76,7 +82,9 @@ pub(super) fn read_node<'a>(
     config.tls = read_tls(top.section("tls"), base);
     config.listeners = read_listeners(top, &config.tls);
     let cache = top.section("cache");
-    config.store = read_store(cache, top.section("purge"), base, &config.state);
+    config.store = read_store(cache, base, &config.state, &mut disk_sites);
+    top.section("purge")
+        .integer("max_clocks", &mut config.store.max_clocks);
     config.fill = read_fill(cache.section("fill"));
     read_limits(top.section("limits"), &mut config);
     config.compression = read_compression(top.section("compression"));
@@ -94,6 +102,7 @@ pub(super) fn read_node<'a>(
         top,
         node,
         token_sites,
+        disk_sites,
     }
 }
 
@@ -121,6 +130,15 @@ impl<'a> NodeDraft<'a> {
                 section.refuse_at(*place, "sites", wrong);
             }
         }
+        for (section, name, place) in &self.disk_sites {
+            if !names.contains(&name.as_str()) {
+                let fix = match nearest(name, names.iter().copied()) {
+                    Some(near) => format!("did you mean {near:?}? The sites are {}", known()),
+                    None => format!("write one of {}, or [] for all", known()),
+                };
+                section.refuse_at(*place, "sites", Wrong::new("no site has this name", fix));
+            }
+        }
     }
 
     /// Notes something about the folder of sites.
@@ -143,7 +161,7 @@ fn defaults(state: PathBuf) -> NodeConfig {
         tls: tls::Config::default(),
         store: store::Config {
             memory: MemoryConfig::default(),
-            disk: None,
+            disks: Vec::new(),
             state: state.clone(),
             max_clocks: 2_000_000,
         },
@@ -354,7 +372,12 @@ fn read_tls(section: Section<'_>, base: &Path) -> tls::Config {
     config
 }
 
-fn read_store(cache: Section<'_>, purge: Section<'_>, base: &Path, state: &Path) -> store::Config {
+fn read_store<'a>(
+    cache: Section<'a>,
+    base: &Path,
+    state: &Path,
+    disk_sites: &mut Vec<SiteName<'a>>,
+) -> store::Config {
     let mut memory = MemoryConfig::default();
     let section = cache.section("memory");
     section.size("size", &mut memory.size_bytes);
@@ -384,35 +407,85 @@ fn read_store(cache: Section<'_>, purge: Section<'_>, base: &Path, state: &Path)
         );
     }
 
-    let mut disk = None;
-    for (index, section) in cache.sections("disk").into_iter().enumerate() {
-        let (mut path_slot, mut size_bytes) = (PathBuf::new(), DISK_BYTES_MIN);
-        if section.require("path", "write path = \"../var/cache\", for example") {
-            section.text("path", &mut path_slot, |text| path(base, text));
-        }
-        if section.require("size", "write size = \"4GiB\", for example") {
-            section.size("size", &mut size_bytes);
-        }
-        if index > 0 {
-            section.refuse(
-                "path",
-                Wrong::new("this version has one disk", "remove this [[cache.disk]]"),
-            );
-        }
-        disk = Some(DiskConfig {
-            path: path_slot,
-            size_bytes,
-        });
+    let mut disks: Vec<DiskConfig> = Vec::new();
+    for section in cache.sections("disk") {
+        let disk = read_disk(section, base, disk_sites);
+        refuse_a_shared_folder(section, &disk, &disks);
+        disks.push(disk);
     }
-
-    let mut max_clocks = 2_000_000;
-    purge.integer("max_clocks", &mut max_clocks);
     store::Config {
         memory,
-        disk,
+        disks,
         state: state.to_owned(),
-        max_clocks,
+        max_clocks: 2_000_000,
     }
+}
+
+fn read_disk<'a>(
+    section: Section<'a>,
+    base: &Path,
+    disk_sites: &mut Vec<SiteName<'a>>,
+) -> DiskConfig {
+    let mut disk = DiskConfig::new(PathBuf::new(), DISK_BYTES_MIN);
+    if section.require("path", "write path = \"../var/cache\", for example") {
+        section.text("path", &mut disk.path, |text| path(base, text));
+    }
+    if section.require("size", "write size = \"4GiB\", for example") {
+        section.size("size", &mut disk.size_bytes);
+    }
+    section.size("write_rate", &mut disk.write_rate_bytes);
+    section.integer("min_uses", &mut disk.min_uses);
+    let sites = section.items("sites", |text| Ok(text.to_owned()));
+    for (name, place) in sites.unwrap_or_default() {
+        disk.sites.push(name.as_str().into());
+        disk_sites.push((section, name, place));
+    }
+    disk
+}
+
+/// Two disks in one folder would wait for each other's lock for ever; one in the folder of another would fill it.
+fn refuse_a_shared_folder(section: Section<'_>, disk: &DiskConfig, others: &[DiskConfig]) {
+    // Without a path there is a mistake already.
+    if disk.path.as_os_str().is_empty() {
+        return;
+    }
+    let own = real(&disk.path);
+    for other in others
+        .iter()
+        .filter(|other| !other.path.as_os_str().is_empty())
+    {
+        let theirs = real(&other.path);
+        let problem = if own == theirs {
+            "another [[cache.disk]] has this folder"
+        } else if own.starts_with(&theirs) {
+            "the folder lies in that of another [[cache.disk]]"
+        } else if theirs.starts_with(&own) {
+            "the folder of another [[cache.disk]] lies in this one"
+        } else {
+            continue;
+        };
+        let fix = "write a folder of its own for each disk";
+        return section.refuse("path", Wrong::new(problem, fix));
+    }
+}
+
+/// The folder without detours, as far as it is there already.
+fn real(path: &Path) -> PathBuf {
+    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut plain = PathBuf::new();
+    for part in whole.components() {
+        match part {
+            Component::ParentDir => {
+                plain.pop();
+            }
+            Component::CurDir => {}
+            Component::Prefix(_) | Component::RootDir | Component::Normal(_) => plain.push(part),
+        }
+        if let Ok(real) = plain.canonicalize() {
+            plain = real;
+        }
+    }
+    plain
 }
 
 fn read_fill(section: Section<'_>) -> FillConfig {
@@ -521,7 +594,7 @@ fn read_log(section: Section<'_>, base: &Path) -> LogConfig {
 fn read_admin<'a>(
     section: Section<'a>,
     base: &Path,
-    token_sites: &mut Vec<(Section<'a>, String, Place<'a>)>,
+    token_sites: &mut Vec<SiteName<'a>>,
 ) -> admin::Config {
     let mut bind = admin::Bind::Tcp(SocketAddr::from(([127, 0, 0, 1], 9900)));
     section.text("bind", &mut bind, |text| match text.strip_prefix("unix:") {
@@ -545,7 +618,7 @@ fn read_admin<'a>(
 fn read_token<'a>(
     section: Section<'a>,
     base: &Path,
-    token_sites: &mut Vec<(Section<'a>, String, Place<'a>)>,
+    token_sites: &mut Vec<SiteName<'a>>,
 ) -> admin::Token {
     let everything = || vec!["*".to_owned()];
     let mut token = admin::Token {
@@ -610,7 +683,7 @@ fn secret_source(value: &DeValue<'_>, fix: &str) -> Result<SecretSource, Wrong> 
 }
 
 /// A bearer token's secret.
-fn secret(value: &DeValue<'_>, base: &Path) -> Result<String, Wrong> {
+pub(super) fn secret(value: &DeValue<'_>, base: &Path) -> Result<String, Wrong> {
     let (from, secret) = match secret_source(value, SECRET_FIX)? {
         SecretSource::Env(name) => {
             let secret = std::env::var(&name).map_err(|_| {
@@ -630,6 +703,11 @@ fn secret(value: &DeValue<'_>, base: &Path) -> Result<String, Wrong> {
             (path.display().to_string(), secret)
         }
     };
+    bearer_token(&secret, &from)
+}
+
+/// A text that is a token, from wherever.
+pub(super) fn bearer_token(secret: &str, from: &str) -> Result<String, Wrong> {
     let secret = secret.trim();
     // RFC 6750 §2.1: what may follow "Bearer" in a field.
     let is_good = !secret.is_empty()

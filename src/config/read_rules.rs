@@ -428,7 +428,7 @@ fn extension(text: &str) -> Result<String, Wrong> {
     }
 }
 
-fn network(text: &str) -> Result<Network, Wrong> {
+pub(super) fn network(text: &str) -> Result<Network, Wrong> {
     text.parse().map_err(|error: NetworkError| {
         let fix = match error {
             NetworkError::InsideOf(network) => format!("write \"{network}\""),

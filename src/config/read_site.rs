@@ -11,15 +11,17 @@ use crate::policy::{
 };
 use crate::rules::StatusTest;
 use crate::site::{
-    CacheStatusDetail, Cors, Diagnostics, HeaderRules, HostPattern, Site, SiteRules,
+    CacheStatusDetail, Cors, Diagnostics, HeaderRules, HostPattern, PublicPurge, Site, SiteRules,
 };
+use crate::store::Quota;
 use crate::variant::{Coding, CompressionConfig, ImageConfig, ImageFormat};
 
 use super::address;
 use super::field;
 use super::keys::LIFETIME;
+use super::read_node::{bearer_token, secret};
 use super::read_origin::read_origin;
-use super::read_rules::read_rules;
+use super::read_rules::{network, read_rules};
 use super::section::{Entry, Section, Walk, duration_value, text_of};
 use super::source::{Place, Wrong};
 
@@ -72,12 +74,14 @@ pub(super) fn read_site<'a>(
         methods,
         max_request_body_bytes,
         cache: read_cache(cache, &origin),
+        quota: read_quota(cache.section("quota")),
         origin,
         compression: read_compression(top.section("compression")),
         images: read_images(top.section("images")),
         response_headers: read_response_headers(top.section("headers").section("response")),
         cors: read_cors(top.section("cors")),
         diagnostics: read_diagnostics(top.section("diagnostics")),
+        public_purge: read_public_purge(top.section("purge").section("public"), base),
         rules: SiteRules::default(),
     };
     let rules = read_rules(top, &site.hosts, &site.cache);
@@ -112,6 +116,20 @@ impl SiteDraft<'_> {
             }
         }
     }
+}
+
+fn read_public_purge(section: Section<'_>, base: &Path) -> PublicPurge {
+    let mut public = PublicPurge::default();
+    section.list("allow_ips", &mut public.allow_ips, network);
+    section.value("token", &mut public.token, |value| match value {
+        // As secret as this file is: for whoever makes it of a template.
+        DeValue::String(text) => match text.is_empty() {
+            true => Ok(String::new()),
+            false => bearer_token(text, "the text"),
+        },
+        _ => secret(value, base),
+    });
+    public
 }
 
 fn read_name(top: Section<'_>, file_name: &str) -> String {
@@ -174,6 +192,13 @@ fn read_cache(section: Section<'_>, origin: &origin::Config) -> policy::Config {
     cache.vary = read_vary(section);
     cache.key = read_key(section.section("key"), origin);
     cache
+}
+
+fn read_quota(section: Section<'_>) -> Quota {
+    let mut quota = Quota::default();
+    section.size("memory", &mut quota.memory_bytes);
+    section.size("disk", &mut quota.disk_bytes);
+    quota
 }
 
 fn read_lifetimes(section: Section<'_>, cache: &mut policy::Config) {

@@ -38,14 +38,18 @@ impl fmt::Display for Report<'_> {
             )?;
         }
         let memory = size_text(self.0.store.memory.size_bytes);
-        match &self.0.store.disk {
-            Some(disk) => write!(
+        write!(f, "tiers: {memory} of memory")?;
+        for disk in &self.0.store.disks {
+            write!(
                 f,
-                "tiers: {memory} of memory, {} in {}",
+                ", {} in {}",
                 size_text(disk.size_bytes),
                 disk.path.display()
-            ),
-            None => write!(f, "tiers: {memory} of memory, no disk"),
+            )?;
+        }
+        match self.0.store.disks.is_empty() {
+            true => write!(f, ", no disk"),
+            false => Ok(()),
         }
     }
 }

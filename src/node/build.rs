@@ -6,7 +6,7 @@ use crate::config::NodeConfig;
 use crate::origin::{self, Origin, Scheme, Server, Source};
 use crate::pipeline::{Routes, SiteState};
 use crate::site::{Site, Table};
-use crate::store::Store;
+use crate::store::{Quota, Store};
 use crate::telemetry::Metrics;
 
 use super::NodeError;
@@ -49,6 +49,11 @@ pub(super) fn routes(
     })
 }
 
+/// What each site may keep for itself.
+pub(super) fn quotas(config: &NodeConfig) -> impl Iterator<Item = (&str, Quota)> {
+    config.sites.iter().map(|site| (&*site.name, site.quota))
+}
+
 fn state(
     site: &Arc<Site>,
     node: &Arc<str>,
@@ -70,6 +75,7 @@ fn state(
         policy: site.cache.clone(),
         origin,
         clock: store.clocks().site(&site.name),
+        store: store.site(&site.name),
         compression: site.compression.clone(),
         images: site.images.clone(),
         metrics: metrics.site(&site.name),

@@ -10,17 +10,20 @@ use serde_json::Value;
 
 use crate::admin::{
     Control, ControlError, ExplainRequest, Explanation, ListenerStatus, ObjectsReport,
-    ObjectsRequest, Pending, PullRequest, Pulled, PurgeItem, PurgeReceipt, PurgeRequest, Sink,
+    ObjectsRequest, Pending, PullRequest, Pulled, PurgeItem, PurgeRecord, PurgeRequest, Sink,
     SiteStatus, Status, TierStatus, Warming,
 };
-use crate::cache::{Cache, Pressure, Target};
-use crate::pipeline::Client;
+use crate::cache::{Cache, Pressure, PurgeOrder, Target};
+use crate::pipeline::{Client, Refusal, Routes, SiteState};
 use crate::server::Server;
-use crate::store::{Purge, Store, TierState};
-use crate::telemetry::{Exposition, Metrics, PurgeMode, WarmOutcome, names};
+use crate::store::{DiskStats, SiteStats, Store, TierState};
+use crate::telemetry::{Exposition, Metrics, WarmOutcome, names};
 use crate::variant::ImagePool;
 
 use super::serving::Shared;
+
+/// URLs of one purge, after paths have been multiplied by hosts.
+const TARGETS_MAX: usize = 200_000;
 
 /// What the admin door asks of the node.
 pub(super) struct NodeControl {
@@ -42,61 +45,13 @@ impl NodeControl {
         })
     }
 
-    async fn purge_now(&self, request: PurgeRequest) -> Result<PurgeReceipt, ControlError> {
-        let kind = match request.mode {
-            PurgeMode::Hard => Purge::Hard,
-            PurgeMode::Soft => Purge::Soft,
-        };
-        let mut targets = Vec::with_capacity(request.items.len());
-        let mut everything = false;
-        for item in &request.items {
-            match self.target(item)? {
-                Some(target) => targets.push(target),
-                None => everything = true,
-            }
-        }
-        let cache = self.shared.pipeline.cache();
-        let failed = |error: crate::store::StoreError| ControlError::Failed(error.to_string());
-        let sequence = match everything {
-            true => cache.purge_everything(kind).await.map_err(failed)?,
-            false => cache.purge(&targets, kind).await.map_err(failed)?,
-        };
-        for item in &request.items {
-            self.shared.metrics.purged(item.target(), request.mode, 1);
-        }
-        tracing::info!(
-            sequence,
-            items = request.items.len(),
-            mode = request.mode.as_str(),
-            "purged"
-        );
-        Ok(PurgeReceipt { sequence })
-    }
-
-    /// The site and what of it; `None` is everything.
-    fn target(&self, item: &PurgeItem) -> Result<Option<(String, Target)>, ControlError> {
-        let refused = |error: crate::pipeline::Refusal| ControlError::Refused(error.to_string());
-        let pipeline = &self.shared.pipeline;
-        Ok(match item {
-            PurgeItem::Everything => None,
-            PurgeItem::Site { site } => Some((site.clone(), Target::All)),
-            PurgeItem::Tag { site, tag } => Some((site.clone(), Target::Tag(tag.clone()))),
-            PurgeItem::Prefix { site, prefix, .. } => {
-                let prefix = pipeline.purgeable_prefix(prefix).map_err(refused)?;
-                Some((site.clone(), Target::Prefix(prefix)))
-            }
-            PurgeItem::Url {
-                site,
-                host,
-                path,
-                query,
-            } => {
-                let url = pipeline
-                    .purgeable(site, host.as_deref(), path, query.as_deref())
-                    .map_err(refused)?;
-                Some((site.clone(), url))
-            }
-        })
+    async fn purge_now(&self, request: PurgeRequest) -> Result<PurgeRecord, ControlError> {
+        let routes = self.shared.pipeline.routes();
+        // A hundred thousand keys are made and hashed: not on a thread that others wait for.
+        let order = tokio::task::spawn_blocking(move || order_of(&routes, request)).await;
+        let order = order.map_err(|error| ControlError::Failed(error.to_string()))??;
+        let purged = self.shared.pipeline.purge(order).await;
+        purged.map_err(|error| ControlError::Failed(error.to_string()))
     }
 
     async fn pull_now(&self, request: PullRequest, sink: Option<Sink<'_>>) -> Pulled {
@@ -196,6 +151,60 @@ impl NodeControl {
     }
 }
 
+/// What a purge names, by the routes in use.
+fn order_of(routes: &Routes, request: PurgeRequest) -> Result<PurgeOrder, ControlError> {
+    let mut order = PurgeOrder {
+        targets: Vec::with_capacity(request.items.len()),
+        everything: false,
+        mode: request.mode,
+        by: request.token,
+    };
+    let mut senseless = Vec::new();
+    for (index, item) in request.items.into_iter().enumerate() {
+        let named = match item {
+            PurgeItem::Everything => {
+                order.everything = true;
+                continue;
+            }
+            PurgeItem::Site { site } => Ok((site, vec![Target::All])),
+            PurgeItem::Tag { site, tag } => Ok((site, vec![Target::Tag(tag)])),
+            PurgeItem::Prefix { site, host, prefix } => state_of(routes, &site)
+                .and_then(|state| state.purgeable_prefix(host.as_deref(), &prefix))
+                .map(|target| (site, vec![target])),
+            PurgeItem::Url {
+                site,
+                host,
+                path,
+                query,
+            } => state_of(routes, &site)
+                .and_then(|state| state.purgeable(host.as_deref(), &path, query.as_deref()))
+                .map(|targets| (site, targets)),
+        };
+        match named {
+            Ok((site, targets)) => {
+                let targets = targets.into_iter();
+                let of_site = targets.map(|target| (Arc::clone(&site), target));
+                order.targets.extend(of_site);
+                if order.targets.len() > TARGETS_MAX {
+                    return Err(ControlError::Refused(format!(
+                        "with every host of their sites these paths are more than {TARGETS_MAX} URLs; split the purge."
+                    )));
+                }
+            }
+            Err(refusal) => senseless.push((index, refusal.to_string())),
+        }
+    }
+    match senseless.is_empty() {
+        true => Ok(order),
+        false => Err(ControlError::Items(senseless)),
+    }
+}
+
+fn state_of<'a>(routes: &'a Routes, site: &str) -> Result<&'a SiteState, Refusal> {
+    let state = routes.site(site).ok_or(Refusal::UnknownHost)?;
+    Ok(state)
+}
+
 impl Control for NodeControl {
     fn site_of(&self, host: &str) -> Option<String> {
         let routes = self.shared.pipeline.routes();
@@ -203,8 +212,12 @@ impl Control for NodeControl {
         Some(state.site.name.to_string())
     }
 
-    fn purge(&self, request: PurgeRequest) -> Pending<'_, Result<PurgeReceipt, ControlError>> {
+    fn purge(&self, request: PurgeRequest) -> Pending<'_, Result<PurgeRecord, ControlError>> {
         Box::pin(self.purge_now(request))
+    }
+
+    fn purge_record(&self, id: &str) -> Option<PurgeRecord> {
+        self.shared.pipeline.cache().purge_record(id)
     }
 
     fn explain(&self, request: ExplainRequest) -> Pending<'_, Result<Explanation, ControlError>> {
@@ -257,9 +270,10 @@ impl Control for NodeControl {
                     name: tier.tier.as_str().to_owned(),
                     up: matches!(tier.state, TierState::Ready),
                     capacity_bytes: tier.capacity_bytes,
-                    detail: match &tier.state {
-                        TierState::Ready => String::new(),
-                        TierState::Down(trouble) => trouble.to_string(),
+                    detail: match (&tier.state, &tier.place) {
+                        (TierState::Ready, place) => place.as_deref().unwrap_or("").to_owned(),
+                        (TierState::Down(trouble), None) => trouble.to_string(),
+                        (TierState::Down(trouble), Some(place)) => format!("{place}: {trouble}"),
                     },
                 })
                 .collect(),
@@ -306,7 +320,10 @@ pub(super) fn add_sources(
     images: &Arc<ImagePool>,
 ) {
     let (store, cache, images) = (Arc::clone(store), Arc::clone(cache), Arc::clone(images));
-    metrics.register_source("tiers", move |exposition| expose_tiers(&store, exposition));
+    let per_site = metrics.is_per_site();
+    metrics.register_source("tiers", move |exposition| {
+        expose_tiers(&store, per_site, exposition);
+    });
     metrics.register_source("flights", move |exposition| {
         exposition.add(names::FLIGHTS, &[], cache.flights_under_way() as u64);
         exposition.add(names::FLIGHT_READERS, &[], cache.flight_readers() as u64);
@@ -395,7 +412,7 @@ fn expose_memory(shared: &Shared, exposition: &mut Exposition) {
     }
 }
 
-fn expose_tiers(store: &Store, exposition: &mut Exposition) {
+fn expose_tiers(store: &Store, per_site: bool, exposition: &mut Exposition) {
     let stats = store.stats();
     let memory = [("tier", "mem")];
     exposition.add(names::STORE_UP, &memory, 1);
@@ -419,30 +436,112 @@ fn expose_tiers(store: &Store, exposition: &mut Exposition) {
     exposition.add(names::PURGE_FLOOR, &[], stats.clocks.floor);
     exposition.add(names::INVALIDATION_CLOCKS, &[], stats.clocks.traffic);
     exposition.add(names::INVALIDATION_OVERFLOWS, &[], stats.clocks.overflows);
-    let Some(disk) = stats.disk else { return };
+    for site in &stats.sites {
+        expose_site(site, per_site, exposition);
+    }
+    if stats.disks.is_empty() {
+        return;
+    }
+    exposition.add(names::STORE_INDEX_BYTES, &[], stats.index_bytes);
+    exposition.add(names::STORE_INDEX_LIMIT_BYTES, &[], stats.index_bytes_max);
+    let sum = |of: Count| stats.disks.iter().map(of).sum::<u64>();
+    exposition.add(names::STORE_INDEX_ENTRIES, &[], sum(|disk| disk.entries));
     let labels = [("tier", "disk")];
-    exposition.add(names::STORE_UP, &labels, u64::from(disk.in_use));
-    exposition.add(names::STORE_CAPACITY_BYTES, &labels, disk.capacity_bytes);
-    exposition.add(names::STORE_ENTRIES, &labels, disk.entries);
-    exposition.add(names::STORE_INDEX_BYTES, &labels, disk.index_bytes);
-    exposition.add(names::STORE_WAITING_BYTES, &labels, disk.waiting_bytes);
-    exposition.add(names::STORE_HITS, &labels, disk.hits);
-    exposition.add(names::STORE_MISSES, &labels, disk.misses);
-    exposition.add(names::STORE_INSERTS, &labels, disk.writes);
-    for (reason, count) in [
-        ("full", disk.refused_full),
-        ("size", disk.refused_size),
-        ("lost", disk.lost),
+    let is_up = stats.disks.iter().any(|disk| disk.in_use);
+    exposition.add(names::STORE_UP, &labels, u64::from(is_up));
+    for (name, value) in [
+        (names::STORE_CAPACITY_BYTES, sum(|disk| disk.capacity_bytes)),
+        (names::STORE_ENTRIES, sum(|disk| disk.entries)),
+        (names::STORE_WAITING_BYTES, sum(|disk| disk.waiting_bytes)),
+        (names::STORE_HITS, sum(|disk| disk.hits)),
+        (names::STORE_MISSES, sum(|disk| disk.misses)),
+        (names::STORE_INSERTS, sum(|disk| disk.writes)),
+        (
+            names::STORE_ERRORS,
+            sum(|disk| disk.read_errors + disk.corrupt + disk.failures),
+        ),
     ] {
+        exposition.add(name, &labels, value);
+    }
+    for (reason, of) in REFUSALS {
+        let labels = [("tier", "disk"), ("reason", reason)];
+        exposition.add(names::STORE_REFUSALS, &labels, sum(of));
+    }
+    for disk in &stats.disks {
+        expose_disk(disk, exposition);
+    }
+}
+
+/// Picks one number of a disk.
+type Count = fn(&DiskStats) -> u64;
+
+/// Why a disk has not got something.
+const REFUSALS: [(&str, Count); 7] = [
+    ("uses", |disk| disk.refused_uses),
+    ("rate", |disk| disk.refused_rate),
+    ("quota", |disk| disk.refused_quota),
+    ("size", |disk| disk.refused_size),
+    ("index", |disk| disk.refused_index),
+    ("full", |disk| disk.refused_full),
+    ("lost", |disk| disk.lost),
+];
+
+/// What one site keeps for itself.
+fn expose_site(site: &SiteStats, per_site: bool, exposition: &mut Exposition) {
+    if !per_site {
+        return;
+    }
+    let memory = [("tier", "mem"), ("site", &*site.name)];
+    if let (Some(used), Some(capacity), Some(entries)) = (
+        site.memory_used_bytes,
+        site.memory_capacity_bytes,
+        site.memory_entries,
+    ) {
+        exposition.add(names::SITE_STORE_BYTES, &memory, used);
+        exposition.add(names::SITE_STORE_CAPACITY_BYTES, &memory, capacity);
+        exposition.add(names::SITE_STORE_ENTRIES, &memory, entries);
+    }
+    let disk = [("tier", "disk"), ("site", &*site.name)];
+    exposition.add(names::SITE_STORE_BYTES, &disk, site.disk_written_bytes);
+    if site.disk_quota_bytes > 0 {
         exposition.add(
-            names::STORE_REFUSALS,
-            &[("tier", "disk"), ("reason", reason)],
-            count,
+            names::SITE_STORE_CAPACITY_BYTES,
+            &disk,
+            site.disk_quota_bytes,
         );
     }
-    exposition.add(
-        names::STORE_ERRORS,
-        &labels,
-        disk.read_errors + disk.corrupt + disk.failures,
-    );
+    exposition.add(names::SITE_STORE_HITS, &memory, site.memory_hits);
+    exposition.add(names::SITE_STORE_MISSES, &memory, site.memory_misses);
+    exposition.add(names::SITE_STORE_HITS, &disk, site.disk_hits);
+    exposition.add(names::SITE_STORE_MISSES, &disk, site.disk_misses);
+}
+
+fn expose_disk(disk: &DiskStats, exposition: &mut Exposition) {
+    let labels = [("disk", &*disk.place)];
+    for (name, value) in [
+        (names::DISK_UP, u64::from(disk.in_use)),
+        (names::DISK_CAPACITY_BYTES, disk.capacity_bytes),
+        (names::DISK_ENTRIES, disk.entries),
+        (names::DISK_WAITING_BYTES, disk.waiting_bytes),
+        (names::DISK_HITS, disk.hits),
+        (names::DISK_MISSES, disk.misses),
+        (names::DISK_INSERTS, disk.writes),
+        (names::DISK_WRITTEN_BYTES, disk.written_bytes),
+        (names::DISK_REWRITES, disk.rewrites),
+        (names::DISK_RECOVERIES, disk.recoveries),
+    ] {
+        exposition.add(name, &labels, value);
+    }
+    for (reason, of) in REFUSALS {
+        let labels = [("disk", &*disk.place), ("reason", reason)];
+        exposition.add(names::DISK_REFUSALS, &labels, of(disk));
+    }
+    for (kind, count) in [
+        ("read", disk.read_errors),
+        ("corrupt", disk.corrupt),
+        ("failure", disk.failures),
+    ] {
+        let labels = [("disk", &*disk.place), ("kind", kind)];
+        exposition.add(names::DISK_ERRORS, &labels, count);
+    }
 }

@@ -205,7 +205,7 @@ impl MemoryWatch {
         let share_max = share_max(limit, config);
         Self {
             limit,
-            size: config.store.memory.size_bytes,
+            size: tiers_bytes(config),
             share_max,
             resident: AtomicU64::new(source.resident_bytes().unwrap_or(0)),
             plan: Mutex::new(Plan::at_first(share_max)),
@@ -216,11 +216,12 @@ impl MemoryWatch {
 
     /// Holds the tier to what fits, and tells the operator when what is configured does not.
     pub(super) fn compare(&self, config: &NodeConfig) {
+        self.cache.store().set_index_budget(self.limit / INDEX_PART);
         if self.share_max < WHOLE {
             self.cache.store().scale_memory(self.share_max);
         }
         let budgets = fixed(config)
-            .saturating_add(config.store.memory.size_bytes)
+            .saturating_add(tiers_bytes(config))
             .saturating_add(config.images.memory_bytes);
         if budgets > self.limit {
             tracing::warn!(
@@ -261,7 +262,7 @@ impl MemoryWatch {
             resident,
             limit: self.limit,
             size: self.size,
-            used: self.cache.store().stats().memory.used_bytes,
+            used: self.cache.store().memory_used_bytes(),
             share_max: self.share_max,
         };
         let before = *self.plan.lock();
@@ -311,19 +312,28 @@ fn limit(config: &NodeConfig, there_is: Option<u64>) -> u64 {
     }
 }
 
+/// The index of the disks may take the limit divided by this.
+const INDEX_PART: u64 = 8;
+
 /// What the node takes without objects and pictures.
 fn fixed(config: &NodeConfig) -> u64 {
     /// Code, threads and their stacks, clocks.
     const BASE: u64 = 48 << 20;
-    /// Two flush buffers.
+    /// Two flush buffers of each disk.
     const DISK: u64 = 64 << 20;
-    BASE + config.store.disk.as_ref().map_or(0, |_| DISK)
+    BASE + config.store.disks.len() as u64 * DISK
+}
+
+/// All memory tiers together: the one that sites share, and those that are a site's own.
+fn tiers_bytes(config: &NodeConfig) -> u64 {
+    let own = config.sites.iter().map(|site| site.quota.memory_bytes);
+    own.fold(config.store.memory.size_bytes, u64::saturating_add)
 }
 
 /// The thousandths of the memory tier that the limit has room for, beside what the node takes anyway.
 fn share_max(limit: u64, config: &NodeConfig) -> u16 {
     let room = part(limit, AIM).saturating_sub(fixed(config));
-    let size = u128::from(config.store.memory.size_bytes.max(1));
+    let size = u128::from(tiers_bytes(config).max(1));
     let share = u128::from(room) * u128::from(WHOLE) / size;
     u16::try_from(share)
         .unwrap_or(WHOLE)

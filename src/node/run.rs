@@ -142,13 +142,16 @@ pub fn announcement(node: &Node) -> String {
             Tier::Disk => "disk",
         };
         lines.push(match &tier.state {
-            TierState::Ready => format!("  tier      {name:<8} {size} MiB"),
+            TierState::Ready => match &tier.place {
+                Some(place) => format!("  tier      {name:<8} {size} MiB in {place}"),
+                None => format!("  tier      {name:<8} {size} MiB"),
+            },
             TierState::Down(trouble) => {
-                format!("  tier      {name:<8} DOWN, serving from memory: {trouble}")
+                format!("  tier      {name:<8} DOWN, serving without it: {trouble}")
             }
         });
     }
-    if config.store.disk.is_none() {
+    if config.store.disks.is_empty() {
         lines.push("  tier      disk     none configured".to_owned());
     }
     if let Some(address) = node.admin_address() {

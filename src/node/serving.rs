@@ -89,7 +89,9 @@ impl Node {
             true => Some(Arc::new(AccessLog::start(&config.log.access)?)),
             false => None,
         };
-        let store = runtime.block_on(Store::open(&config.store, handle.clone()))?;
+        let clock_too = Arc::clone(clock);
+        let store = Store::open_timed(&config.store, handle.clone(), clock_too);
+        let store = runtime.block_on(store)?;
         let demo = runtime.block_on(start_demo(&config))?;
         let images = Arc::new(ImagePool::new(config.images));
         let cache = Cache::new(
@@ -103,6 +105,7 @@ impl Node {
         );
         let address = demo.as_ref().map(|demo| demo.address());
         let routes = build::routes(&config, &store, &metrics, address, None)?;
+        store.set_quotas(build::quotas(&config));
         super::control::add_sources(&metrics, &store, &cache, &images);
         let memory = Arc::new(MemoryWatch::new(&config, &cache, resident));
         memory.compare(&config);
@@ -302,6 +305,7 @@ impl Shared {
             server.reconcile(&doors(&config), tls.as_ref())?;
         }
         self.pipeline.swap(routes);
+        self.store.set_quotas(build::quotas(&config));
         *self.config.lock() = Arc::new(config);
         Ok(())
     }

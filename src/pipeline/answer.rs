@@ -11,7 +11,7 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, Method, Response, StatusCode, Version};
 
-use crate::cache::{Ask, Cache, FillError, Lookup, Served, Stored, Story};
+use crate::cache::{Ask, Cache, FillError, Lookup, PurgeOrder, PurgeRecord, Served, Stored, Story};
 use crate::clock::SharedClock;
 use crate::origin::ClientHeaders;
 use crate::policy::{self, Authorization, KeyParts, Mode};
@@ -21,7 +21,7 @@ use crate::semantics::interim::Interim;
 use crate::semantics::path;
 use crate::semantics::status_fields::Forward;
 use crate::site::Site;
-use crate::store::Tier;
+use crate::store::{StoreError, Tier};
 use crate::telemetry::{
     AccessLog, AnswerTier, CacheResult, Counted, Gauge, Metrics, Record, SiteMetrics,
 };
@@ -32,7 +32,7 @@ use super::deliver::Delivery;
 use super::form::Formed;
 use super::ruling::{Ruling, Settings, Verdict};
 use super::upload::RequestBody;
-use super::{Body, Refusal, Routes, SiteState, cors, form, redirect, request};
+use super::{Body, Refusal, Routes, SiteState, cors, form, purge, redirect, request};
 
 const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 
@@ -54,6 +54,7 @@ pub struct Pipeline {
     clock: SharedClock,
     /// Requests that no site answers for.
     no_site: Arc<SiteMetrics>,
+    metrics: Arc<Metrics>,
     log: Option<Arc<AccessLog>>,
     requests: AtomicU64,
     in_flight: Gauge,
@@ -132,6 +133,7 @@ struct Visit {
 enum Begun {
     Answered(Response<Body>),
     Waiting(Box<Waiting>),
+    Purging(Box<(Visit, Client, Parts)>),
 }
 
 /// A request whose answer must be waited for.
@@ -156,7 +158,7 @@ impl Pipeline {
     pub fn new(
         routes: Routes,
         cache: Arc<Cache>,
-        metrics: &Metrics,
+        metrics: &Arc<Metrics>,
         log: Option<Arc<AccessLog>>,
     ) -> Self {
         Self {
@@ -164,6 +166,7 @@ impl Pipeline {
             routes: ArcSwap::from_pointee(routes),
             cache,
             no_site: metrics.site("-"),
+            metrics: Arc::clone(metrics),
             log,
             requests: AtomicU64::new(0),
             in_flight: Gauge::new(),
@@ -186,6 +189,24 @@ impl Pipeline {
     #[must_use]
     pub fn cache(&self) -> &Arc<Cache> {
         &self.cache
+    }
+
+    /// Purges, and counts it: durable and in force when this returns.
+    ///
+    /// # Errors
+    /// As [`Cache::purge`].
+    pub async fn purge(&self, order: PurgeOrder) -> Result<PurgeRecord, StoreError> {
+        let mode = order.mode;
+        let record = self.cache.purge(order).await;
+        let record = record.inspect_err(|_| self.metrics.purge_failed())?;
+        for (target, count) in record.counts.by_target() {
+            self.metrics.purged(target, mode, count as u64);
+        }
+        Ok(record)
+    }
+
+    pub(super) fn clock(&self) -> &SharedClock {
+        &self.clock
     }
 
     /// Requests of clients that are being answered.
@@ -215,6 +236,7 @@ impl Pipeline {
             match begun {
                 Begun::Answered(response) => response,
                 Begun::Waiting(waiting) => Box::pin(self.wait(waiting)).await,
+                Begun::Purging(purging) => Box::pin(self.purged(purging)).await,
             }
         }
     }
@@ -247,6 +269,9 @@ impl Pipeline {
             in_flight,
             site: None,
         };
+        if !busy && parts.method.as_str() == purge::METHOD {
+            return Begun::Purging(Box::new((visit, client, parts)));
+        }
         let told = match admitted {
             Ok(admitted) => {
                 visit.site = Some(Arc::clone(&admitted.site));
@@ -269,6 +294,14 @@ impl Pipeline {
             Err(refusal) => Err(refusal),
         };
         Begun::Answered(self.finish(visit, told))
+    }
+
+    async fn purged(&self, purging: Box<(Visit, Client, Parts)>) -> Response<Body> {
+        let (mut visit, client, parts) = *purging;
+        let routes = Arc::clone(&visit.routes);
+        let (site, told) = self.purge_by_method(&routes, client, &parts).await;
+        visit.site = site;
+        self.finish(visit, told)
     }
 
     async fn wait(&self, waiting: Box<Waiting>) -> Response<Body> {

@@ -111,10 +111,10 @@ impl Delivery<'_> {
             || status == StatusCode::RESET_CONTENT;
         let body = if bodyless {
             Body::empty()
-        } else if let Some(bytes) = served.whole(self.cache) {
+        } else if let Some(bytes) = served.whole(&self.ask.zone.store) {
             Body::whole(bytes)
         } else {
-            Body::reader(served.into_reader(self.cache, 0, None))
+            Body::reader(served.into_reader(self.cache, &self.ask.zone.store, 0, None))
         };
         answer(status, headers, body)
     }
@@ -131,9 +131,14 @@ impl Delivery<'_> {
             headers.insert(CONTENT_RANGE, value);
         }
         headers.insert(CONTENT_LENGTH, HeaderValue::from(part.end - part.start));
-        let body = match served.whole(self.cache) {
+        let body = match served.whole(&self.ask.zone.store) {
             Some(bytes) => Body::whole(slice(&bytes, &part)),
-            None => Body::reader(served.into_reader(self.cache, part.start, Some(part.end))),
+            None => Body::reader(served.into_reader(
+                self.cache,
+                &self.ask.zone.store,
+                part.start,
+                Some(part.end),
+            )),
         };
         answer(StatusCode::PARTIAL_CONTENT, headers, body)
     }
@@ -144,7 +149,7 @@ impl Delivery<'_> {
         if let Some(media_type) = plan.content_type() {
             headers.insert(CONTENT_TYPE, media_type);
         }
-        let reader = served.into_reader(self.cache, plan.start(), None);
+        let reader = served.into_reader(self.cache, &self.ask.zone.store, plan.start(), None);
         let body = Body::parts(plan.read(reader));
         answer(StatusCode::PARTIAL_CONTENT, headers, body)
     }

@@ -1,21 +1,18 @@
-use std::borrow::Cow;
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use http::{HeaderMap, Method};
 use serde::Serialize;
 
-use crate::cache::{Ask, Because, Forwarding, Lookup, Remembered, Target};
+use crate::cache::{Ask, Because, Forwarding, Lookup, Remembered};
 use crate::policy::{self, Unusable};
 use crate::rules::{Question, Selection};
 use crate::semantics::host::Host;
 use crate::semantics::path;
 use crate::semantics::status_fields::Forward;
 use crate::store::Object;
-use crate::variant;
 
 use super::answer::{Admitted, bypasses, host_text};
-use super::ruling::{Ruling, Verdict};
+use super::ruling::Verdict;
 use super::{Client, Pipeline, Refusal, Routes, SiteState};
 
 /// What the node would do with a request now, and why. Asking changes nothing: nothing is fetched,
@@ -185,48 +182,6 @@ impl Pipeline {
             }
         });
         told
-    }
-
-    /// What a purge of this URL of `site` names: every variant of it.
-    ///
-    /// # Errors
-    /// When the site is not configured, the path is not one, or the site keeps hosts apart and none is named.
-    pub fn purgeable(
-        &self,
-        site: &str,
-        host: Option<&str>,
-        path: &str,
-        query: Option<&str>,
-    ) -> Result<Target, Refusal> {
-        let routes = self.routes();
-        let state = routes.site(site).ok_or(Refusal::UnknownHost)?;
-        // As for a request without fields: a rewrite may lead the URL to another path.
-        let Ruling { path, settings, .. } = state.rule(&Question {
-            method: &Method::GET,
-            path: &path::canonical(path)?,
-            query,
-            headers: &HeaderMap::new(),
-            peer: Ipv4Addr::UNSPECIFIED.into(),
-        })?;
-        let (_, query) = variant::wish_of(&settings.zone.images, &path, query)?;
-        let query = policy::forwarded_query(query.as_deref(), &settings.zone.policy.key.query)
-            .map(Cow::into_owned);
-        let host = match host.filter(|_| state.keys_host()) {
-            Some(host) => Some(host_text(
-                Host::parse(host).map_err(|_| Refusal::UnknownHost)?,
-            )),
-            None if state.keys_host() => return Err(Refusal::NoHost),
-            None => None,
-        };
-        Ok(Target::Url { host, path, query })
-    }
-
-    /// A prefix as paths are kept.
-    ///
-    /// # Errors
-    /// When it is no beginning of a path.
-    pub fn purgeable_prefix(&self, prefix: &str) -> Result<String, Refusal> {
-        Ok(path::canonical(prefix)?.into_owned())
     }
 
     pub(super) fn admit_parts(

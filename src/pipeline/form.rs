@@ -30,7 +30,7 @@ pub(super) fn at_once(
     let Some(form) = &choice.form else {
         return Ok(choice.of_source(source));
     };
-    match cache.made(&source, form) {
+    match cache.made(ask, &source, form) {
         Some(served) => Ok(formed(Derived::Ready(served), choice.varies)),
         None => Err(source),
     }

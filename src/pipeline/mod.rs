@@ -9,6 +9,7 @@ mod explain;
 mod form;
 mod multipart;
 mod objects;
+mod purge;
 mod redirect;
 mod refuse;
 mod request;

@@ -7,6 +7,7 @@ use crate::origin::{OriginError, UploadError};
 use crate::rules::TemplateError;
 use crate::semantics::path::PathError;
 use crate::semantics::status_fields::{PROXY_STATUS, ProxyStatus};
+use crate::store::StoreError;
 use crate::variant::ParameterError;
 
 use super::{Body, RequestError};
@@ -53,6 +54,15 @@ pub enum Refusal {
     /// The node has as many requests as it takes.
     #[error("the server is at its limit; try again in a moment")]
     Busy,
+    /// A purge of a path on a site that keeps its hosts apart and answers for any number of them.
+    #[error("the site keeps its hosts apart: write the URL with its host")]
+    NeedsHost,
+    /// More purges by method than the site takes.
+    #[error("too many purges; try again in a moment, or purge a list through the admin door")]
+    TooManyPurges,
+    /// A purge could not be written: it does not hold.
+    #[error("the purge could not be written and does not hold; try again in a moment")]
+    PurgeFailed(#[source] StoreError),
     /// The request's body is not as it should be.
     #[error("{}", upload_text(.0))]
     Upload(#[from] UploadError),
@@ -102,15 +112,18 @@ impl Refusal {
         match self {
             Self::Request(error) => error.status(),
             Self::UnknownHost => StatusCode::MISDIRECTED_REQUEST,
-            Self::NoHost | Self::Path(_) | Self::Parameter(_) | Self::Template(_) => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::NoHost
+            | Self::NeedsHost
+            | Self::Path(_)
+            | Self::Parameter(_)
+            | Self::Template(_) => StatusCode::BAD_REQUEST,
+            Self::TooManyPurges => StatusCode::TOO_MANY_REQUESTS,
             Self::Denied(status) => *status,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Loop => StatusCode::LOOP_DETECTED,
             Self::OnlyIfCached => StatusCode::GATEWAY_TIMEOUT,
             Self::Precondition => StatusCode::PRECONDITION_FAILED,
-            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::PurgeFailed(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Upload(error) => error.status(),
             Self::Fill(error) => error.status(),
         }
@@ -132,6 +145,9 @@ impl Refusal {
             Self::OnlyIfCached => "only-if-cached",
             Self::Precondition => "precondition",
             Self::Busy => "busy",
+            Self::NeedsHost => "needs-host",
+            Self::TooManyPurges => "too-many-purges",
+            Self::PurgeFailed(_) => "purge-failed",
             Self::Upload(error) => error.kind(),
             Self::Fill(error) => error.kind(),
         }
@@ -144,6 +160,7 @@ impl Refusal {
             Self::Loop => Some("proxy_loop_detected"),
             // Nothing was asked of an origin.
             Self::Busy => Some("proxy_internal_response"),
+            Self::PurgeFailed(_) => Some("proxy_internal_error"),
             Self::Request(_)
             | Self::UnknownHost
             | Self::NoHost
@@ -154,6 +171,8 @@ impl Refusal {
             | Self::OnlyIfCached
             | Self::Template(_)
             | Self::Denied(_)
+            | Self::NeedsHost
+            | Self::TooManyPurges
             | Self::Upload(_) => None,
         }
     }
@@ -195,6 +214,9 @@ impl Refusal {
             | Self::OnlyIfCached
             | Self::Upload(_)
             | Self::Precondition
+            | Self::NeedsHost
+            | Self::TooManyPurges
+            | Self::PurgeFailed(_)
             | Self::Busy => None,
         };
         if let Some(error) = self.proxy_error() {
@@ -206,7 +228,7 @@ impl Refusal {
             };
             headers.insert(PROXY_STATUS, field.header_value());
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if status == StatusCode::SERVICE_UNAVAILABLE || matches!(self, Self::TooManyPurges) {
             headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
         }
         response

@@ -5,7 +5,7 @@ use http::{Method, StatusCode, Uri, Version};
 use super::RequestLimits;
 use crate::semantics::host::Host;
 
-/// The methods of the IANA registry, and PURGE: it is known, and never answered on this port.
+/// The methods of the IANA registry, and PURGE, which has its own way through.
 /// What is not here gets 501 instead of 405.
 const KNOWN_METHODS: [&str; 41] = [
     "ACL",
@@ -213,10 +213,10 @@ fn known_version(version: Version) -> Result<(), RequestError> {
     }
 }
 
-/// Never tunnel, never echo, and nobody empties a cache through this door: whatever a site lists.
+/// Never tunnel, never echo: whatever a site lists.
 fn passable_method(method: &Method) -> Result<(), RequestError> {
     match method.as_str() {
-        "CONNECT" | "TRACE" | "PRI" | "PURGE" => Err(RequestError::Method),
+        "CONNECT" | "TRACE" | "PRI" => Err(RequestError::Method),
         _ => Ok(()),
     }
 }
@@ -478,11 +478,10 @@ mod tests {
 
     #[test]
     fn methods() {
-        for known in ["HEAD", "OPTIONS", "POST", "PROPFIND", "QUERY"] {
+        for known in ["HEAD", "OPTIONS", "POST", "PROPFIND", "PURGE", "QUERY"] {
             accepts(&method(known), "a.example /");
         }
         refuses(&method("TRACE"), RequestError::Method);
-        refuses(&method("PURGE"), RequestError::Method);
         for unknown in ["get", "BREW"] {
             accepts(&method(unknown), "a.example /");
             let unknown = Method::from_bytes(unknown.as_bytes()).unwrap();

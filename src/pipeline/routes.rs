@@ -5,6 +5,7 @@ use crate::origin::{ClientHeaders, HostHeader};
 use crate::site::{Site, Table};
 
 use super::RequestLimits;
+use super::purge::Allowance;
 use super::ruling::{Remembered, Settings};
 
 /// What every request reads: one value, swapped whole when the configuration changes. A request keeps the
@@ -38,6 +39,7 @@ pub struct SiteState {
     pub zone: Arc<Zone>,
     pub(super) base: Arc<Settings>,
     pub(super) remembered: Remembered,
+    pub(super) allowance: Allowance,
 }
 
 impl SiteState {
@@ -48,6 +50,7 @@ impl SiteState {
         Self {
             base: Settings::of_site(&site, &zone),
             remembered: Remembered::default(),
+            allowance: Allowance::default(),
             site,
             zone,
         }

@@ -4,7 +4,7 @@ use http::request::Parts;
 use http::{Response, StatusCode};
 use http_body_util::BodyExt as _;
 
-use crate::cache::FillError;
+use crate::cache::{FillError, Pressure};
 use crate::origin::OriginError;
 use crate::telemetry::{CacheResult, WarmOutcome};
 
@@ -81,7 +81,8 @@ impl Pipeline {
     #[must_use]
     pub fn has_room(&self) -> bool {
         let limit = self.routes().limits.in_flight;
-        self.requests_in_flight() < (limit / ROOM_SHARE).max(1)
+        self.cache().pressure() == Pressure::Ample
+            && self.requests_in_flight() < (limit / ROOM_SHARE).max(1)
             && self.cache().fills_under_way() < (self.cache().fills_max() / ROOM_SHARE).max(1)
     }
 
@@ -179,7 +180,10 @@ fn is_shed(refusal: &Refusal) -> bool {
         Refusal::Busy => true,
         Refusal::Fill(FillError::Origin(error)) => is_queue(error),
         Refusal::Fill(error) => {
-            matches!(error, FillError::TooManyWaiters | FillError::Overloaded)
+            matches!(
+                error,
+                FillError::TooManyWaiters | FillError::Overloaded | FillError::MemoryShort
+            )
         }
         Refusal::Request(_)
         | Refusal::UnknownHost
@@ -192,6 +196,9 @@ fn is_shed(refusal: &Refusal) -> bool {
         | Refusal::Loop
         | Refusal::OnlyIfCached
         | Refusal::Precondition
+        | Refusal::NeedsHost
+        | Refusal::TooManyPurges
+        | Refusal::PurgeFailed(_)
         | Refusal::Upload(_) => false,
     }
 }
@@ -252,6 +259,7 @@ mod tests {
     fn only_what_others_crowd_out_is_tried_again() {
         assert!(refused(&Refusal::Busy).is_shed);
         assert!(refused(&Refusal::Fill(FillError::Overloaded)).is_shed);
+        assert!(refused(&Refusal::Fill(FillError::MemoryShort)).is_shed);
         assert!(!refused(&Refusal::Fill(FillError::Hole)).is_shed);
         assert!(!refused(&Refusal::UnknownHost).is_shed);
     }

@@ -2,12 +2,18 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use crate::semantics::cache_control::CacheControl;
 
 use super::config::{BrowserTtl, Config, Mode};
 use super::freshness::Freshness;
+
+/// These are for caches alone, and tell how a site is made, whether it purges by them or not.
+const TAG_FIELDS: [HeaderName; 2] = [
+    HeaderName::from_static("surrogate-key"),
+    HeaderName::from_static("cache-tag"),
+];
 
 /// Turns stored fields into those that a client gets: without targeted and tag fields unless they are
 /// forwarded, and with the site's own `Cache-Control` when it names a lifetime for browsers.
@@ -16,7 +22,12 @@ use super::freshness::Freshness;
 /// the site stores all): a longer stay in a shared or disk cache is not the site's to grant.
 pub fn client_fields(config: &Config, status: StatusCode, headers: &mut HeaderMap) {
     if !config.forward_targeted {
-        for name in config.targeted.iter().chain(&config.tags) {
+        for name in config
+            .targeted
+            .iter()
+            .chain(&config.tags)
+            .chain(&TAG_FIELDS)
+        {
             headers.remove(name);
         }
     }
@@ -110,6 +121,11 @@ mod tests {
             ("x-a", "1"),
         ];
         check(&Config::default(), 200, given, &[("x-a", "1")]);
+        let untagged = Config {
+            tags: Vec::new(),
+            ..Config::default()
+        };
+        check(&untagged, 200, given, &[("x-a", "1")]);
         let forwarding = Config {
             forward_targeted: true,
             ..Config::default()

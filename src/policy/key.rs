@@ -54,14 +54,33 @@ pub fn primary_key(parts: &KeyParts<'_>, config: &KeyConfig) -> KeyText {
     text
 }
 
-/// The key by which a purge names a URL, whatever scheme, fields or cookies its variants are keyed by.
+/// The key by which a purge names a URL, whatever scheme, port, fields or cookies its variants are keyed by.
 /// `query` is what [`forwarded_query`] leaves of it.
 #[must_use]
 pub fn url_key(site: &str, host: Option<&str>, path: &str, query: Option<&str>) -> KeyText {
     let mut text = KeyText::new();
     text.push_escaped(site.as_bytes());
-    push_url(&mut text, host, path, query);
+    push_url(&mut text, host.map(without_port), path, query);
     text
+}
+
+/// The host in the text of a primary key, without its port.
+#[must_use]
+pub fn host_of(key: &str) -> Option<&str> {
+    let mut parts = key.split(' ').skip(1).take(2);
+    parts
+        .find_map(|part| part.strip_prefix("h="))
+        .map(without_port)
+}
+
+/// A purge of a host is one of all its ports.
+#[must_use]
+pub fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        // The colons of an address are within brackets.
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        Some(_) | None => host,
+    }
 }
 
 /// What the policy leaves of a query, for the key and for the origin alike; `None` when nothing is left.
@@ -195,6 +214,29 @@ mod tests {
             "assets h=a.example p=/a.png q=v=1"
         );
         assert_eq!(url_key("as sets", None, "/", None), "as\\20sets p=/");
+        assert_eq!(url_key("s", Some("[::1]:8443"), "/", None), "s h=[::1] p=/");
+    }
+
+    #[test]
+    fn the_host_is_read_from_the_key() {
+        for (scheme, host, expect) in [
+            (None, None, None),
+            (Some("https"), None, None),
+            (None, Some("a.example:8443"), Some("a.example")),
+            (Some("https"), Some("[2001:db8::1]"), Some("[2001:db8::1]")),
+            (Some("https"), Some("[::1]:80"), Some("[::1]")),
+        ] {
+            let request = HeaderMap::new();
+            let parts = KeyParts {
+                scheme,
+                host,
+                path: "/h=x",
+                query: Some("h=y"),
+                ..parts(&request, &[])
+            };
+            let key = primary_key(&parts, &KeyConfig::default());
+            assert_eq!(host_of(key.as_str()), expect, "{key:?}");
+        }
     }
 
     #[track_caller]

@@ -26,7 +26,7 @@ pub use self::config::{
 };
 pub use self::freshness::Freshness;
 pub use self::invalidate::{Invalidation, invalidations};
-pub use self::key::{KeyParts, forwarded_query, primary_key, url_key};
+pub use self::key::{KeyParts, forwarded_query, host_of, primary_key, url_key, without_port};
 pub use self::key_text::KeyText;
 pub use self::overrides::Overrides;
 pub use self::reuse::{
@@ -34,7 +34,7 @@ pub use self::reuse::{
     why_unusable,
 };
 pub use self::storable::{Exchange, NotStored, Storability, assess, assess_post, stored_fields};
-pub use self::tags::tags;
+pub use self::tags::{Tags, tags};
 pub use self::validate::{
     ByHead, Precondition, conditional_fields, evaluate, freshen_by_head, is_part_of, range_applies,
     strong_validator, update_stored,

@@ -72,6 +72,8 @@ pub enum NotStored {
     Off,
     /// The body is larger than the site or the tiers take.
     TooLarge,
+    /// No disk takes it this time, and it is too large for memory.
+    NotAdmitted,
     /// The body is not what its digest says (RFC 9530).
     DigestMismatch,
     /// The site stores static types only, and this is none.
@@ -98,6 +100,7 @@ impl NotStored {
             Self::Partial => "partial",
             Self::Off => "off",
             Self::TooLarge => "too-large",
+            Self::NotAdmitted => "not-admitted",
             Self::DigestMismatch => "digest-mismatch",
             Self::NotStatic => "not-static",
             Self::Deception => "deception",
@@ -121,6 +124,7 @@ impl NotStored {
             | Self::Partial
             | Self::Off
             | Self::TooLarge
+            | Self::NotAdmitted
             | Self::DigestMismatch
             | Self::NotStatic
             | Self::Deception => false,

@@ -5,17 +5,27 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 /// The field that names the groups of a response (RFC 9875 §2).
 pub(super) const CACHE_GROUPS: HeaderName = HeaderName::from_static("cache-groups");
 
-/// More tags than this on one response are dropped; RFC 9875 §2 asks for 32 groups at least.
+/// More tags than this on one response are not told apart; RFC 9875 §2 asks for 32 groups at least.
 pub(super) const TAGS_MAX: usize = 128;
-/// Tags of more bytes than this in all are dropped.
+/// The same for tags of more bytes than this in all.
 const TAGS_BYTES_MAX: usize = 16 * 1024;
 
-/// The tags in the given fields, without repeats, as many as the bounds allow. Case matters.
+/// The tags of a response.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tags {
+    /// As many as the bounds allow, without repeats.
+    pub names: Vec<String>,
+    /// Whether it has more than these: then the purge of any tag concerns it, for it must not be missed by the
+    /// purge of one that was left out.
+    pub overflow: bool,
+}
+
+/// The tags in the given fields. Case matters.
 ///
 /// `Surrogate-Key` separates by spaces, `Cache-Tag` by commas, `Cache-Groups` is a list of strings (RFC 9875); a
 /// field of another name may use commas or spaces.
 #[must_use]
-pub fn tags(response: &HeaderMap, fields: &[HeaderName]) -> Vec<String> {
+pub fn tags(response: &HeaderMap, fields: &[HeaderName]) -> Tags {
     let mut found = Collector::default();
     for name in fields {
         let lines = response.get_all(name);
@@ -38,19 +48,19 @@ pub fn tags(response: &HeaderMap, fields: &[HeaderName]) -> Vec<String> {
             }
         }
     }
-    found.tags
+    found.found
 }
 
 /// The strings of a structured list (RFC 9875), under the bounds of [`tags`]; none if any line is malformed.
 pub(super) fn groups(response: &HeaderMap, name: &HeaderName) -> Vec<String> {
     let mut found = Collector::default();
     found.groups(response.get_all(name).iter());
-    found.tags
+    found.found.names
 }
 
 #[derive(Default)]
 struct Collector {
-    tags: Vec<String>,
+    found: Tags,
     total_bytes: usize,
 }
 
@@ -80,12 +90,16 @@ impl Collector {
     }
 
     fn add(&mut self, tag: &str) {
-        let fits = self.tags.len() < TAGS_MAX && self.total_bytes + tag.len() <= TAGS_BYTES_MAX;
-        if !fits || tag.is_empty() || self.tags.iter().any(|known| known == tag) {
+        let Tags { names, overflow } = &mut self.found;
+        if tag.is_empty() || names.iter().any(|known| known == tag) {
+            return;
+        }
+        if names.len() >= TAGS_MAX || self.total_bytes + tag.len() > TAGS_BYTES_MAX {
+            *overflow = true;
             return;
         }
         self.total_bytes += tag.len();
-        self.tags.push(tag.to_owned());
+        names.push(tag.to_owned());
     }
 }
 
@@ -101,7 +115,9 @@ mod tests {
     fn check(response: Fields<'_>, expect: &[&str]) {
         let mut fields = Config::default().tags;
         fields.extend(names(&["x-tags"]));
-        assert_eq!(tags(&headers(response), &fields), expect, "{response:?}");
+        let found = tags(&headers(response), &fields);
+        assert_eq!(found.names, expect, "{response:?}");
+        assert!(!found.overflow);
     }
 
     #[test]
@@ -133,7 +149,8 @@ mod tests {
             .collect::<Vec<_>>()
             .join(", ");
         let found = tags(&headers(&[("cache-groups", &field)]), &[CACHE_GROUPS]);
-        assert_eq!(found, (0..100).map(group).collect::<Vec<_>>());
+        assert_eq!(found.names, (0..100).map(group).collect::<Vec<_>>());
+        assert!(!found.overflow);
     }
 
     #[test]
@@ -155,13 +172,34 @@ mod tests {
             &headers(&[("surrogate-key", &many.join(" "))]),
             &names(&["surrogate-key"]),
         );
-        assert_eq!(found.len(), TAGS_MAX);
+        assert_eq!(found.names.len(), TAGS_MAX);
+        assert!(found.overflow);
         let long = format!("{} b", "a".repeat(TAGS_BYTES_MAX + 1));
         let found = tags(
             &headers(&[("surrogate-key", &long)]),
             &names(&["surrogate-key"]),
         );
-        assert_eq!(found, ["b"]);
+        assert_eq!(found.names, ["b"]);
+        assert!(found.overflow);
+        let repeated = (0..TAGS_MAX).chain(0..TAGS_MAX).map(|n| n.to_string());
+        let field = repeated.collect::<Vec<_>>().join(" ");
+        let found = tags(
+            &headers(&[("surrogate-key", &field)]),
+            &names(&["surrogate-key"]),
+        );
+        assert!(!found.overflow);
+    }
+
+    #[test]
+    fn sixteen_kibibytes_of_tags_are_kept_whole() {
+        let many: Vec<_> = (0..64).map(|n| format!("{n:0>256}")).collect();
+        let field = many.join(" ");
+        let found = tags(
+            &headers(&[("surrogate-key", &field)]),
+            &names(&["surrogate-key"]),
+        );
+        assert_eq!(found.names, many);
+        assert!(!found.overflow);
     }
 
     proptest! {
@@ -173,7 +211,7 @@ mod tests {
                 for name in &fields {
                     response.insert(name, value.clone());
                 }
-                prop_assert!(tags(&response, &fields).iter().all(|tag| !tag.is_empty()));
+                prop_assert!(tags(&response, &fields).names.iter().all(|tag| !tag.is_empty()));
             }
         }
     }

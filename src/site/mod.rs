@@ -7,5 +7,7 @@ mod table;
 pub use self::rules::{
     Action, Deny, ImageOverrides, QualityOverrides, Redirect, RedirectTo, Rewrite, SiteRules,
 };
-pub use self::settings::{CacheStatusDetail, Cors, Diagnostics, HeaderRules, HostPattern, Site};
+pub use self::settings::{
+    CacheStatusDetail, Cors, Diagnostics, HeaderRules, HostPattern, PublicPurge, Site,
+};
 pub use self::table::{SiteError, Table};

@@ -6,6 +6,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::origin;
 use crate::policy;
+use crate::semantics::network::Network;
+use crate::store::Quota;
 use crate::variant::{CompressionConfig, ImageConfig};
 
 use super::SiteRules;
@@ -25,6 +27,8 @@ pub struct Site {
     pub origin: origin::Config,
     /// Caching.
     pub cache: policy::Config,
+    /// What it may keep for itself in the tiers.
+    pub quota: Quota,
     /// Content codings.
     pub compression: CompressionConfig,
     /// Pictures.
@@ -35,8 +39,28 @@ pub struct Site {
     pub cors: Option<Cors>,
     /// What answers tell about the cache.
     pub diagnostics: Diagnostics,
+    /// Who may use the method `PURGE`.
+    pub public_purge: PublicPurge,
     /// Redirects, rewrites and rules.
     pub rules: SiteRules,
+}
+
+/// `[purge] public`, checked: with neither, nobody may.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct PublicPurge {
+    /// Clients of these networks.
+    pub allow_ips: Vec<Network>,
+    /// Clients that have this bearer token; none when empty.
+    pub token: String,
+}
+
+impl fmt::Debug for PublicPurge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PublicPurge")
+            .field("allow_ips", &self.allow_ips)
+            .field("token", &if self.token.is_empty() { "" } else { "…" })
+            .finish()
+    }
 }
 
 /// A host that a site answers for. Lower case, no port, no trailing dot.

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 pub struct Config {
     /// The memory tier.
     pub memory: MemoryConfig,
-    /// The disk tier; `None` is a node that serves from memory alone.
-    pub disk: Option<DiskConfig>,
+    /// The disks; without one the node serves from memory alone.
+    pub disks: Vec<DiskConfig>,
     /// Where purge clocks and the hash key are kept.
     pub state: PathBuf,
     /// Purge clocks kept before the floor is raised.
@@ -54,4 +54,33 @@ pub struct DiskConfig {
     pub path: PathBuf,
     /// Its size; at least eight blocks of 16 MiB.
     pub size_bytes: u64,
+    /// Bytes a second that may be written to it; 0 is no bound.
+    pub write_rate_bytes: u64,
+    /// Requests for an object before it is written; at least 1.
+    pub min_uses: u8,
+    /// The sites that it is for; none is all that no other disk is for.
+    pub sites: Vec<Box<str>>,
+}
+
+impl DiskConfig {
+    /// A disk for all sites that takes whatever it can.
+    #[must_use]
+    pub fn new(path: PathBuf, size_bytes: u64) -> Self {
+        Self {
+            path,
+            size_bytes,
+            write_rate_bytes: 0,
+            min_uses: 1,
+            sites: Vec::new(),
+        }
+    }
+}
+
+/// `[cache] quota` of a site, checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Quota {
+    /// The size of a memory tier of the site's own; 0 shares the node's.
+    pub memory_bytes: u64,
+    /// What may be written to disk for the site within one turn of the disk's log; 0 is no bound.
+    pub disk_bytes: u64,
 }

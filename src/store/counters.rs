@@ -46,12 +46,17 @@ pub(super) struct DiskCounters {
     pub(super) writes: AtomicU64,
     pub(super) written_bytes: AtomicU64,
     pub(super) rewrites: AtomicU64,
+    pub(super) refused_uses: AtomicU64,
+    pub(super) refused_rate: AtomicU64,
+    pub(super) refused_quota: AtomicU64,
+    pub(super) refused_index: AtomicU64,
     pub(super) refused_full: AtomicU64,
     pub(super) refused_size: AtomicU64,
     pub(super) lost: AtomicU64,
     pub(super) read_errors: AtomicU64,
     pub(super) corrupt: AtomicU64,
     pub(super) failures: AtomicU64,
+    pub(super) recoveries: AtomicU64,
 }
 
 pub(super) fn add(counter: &AtomicU64, amount: u64) {

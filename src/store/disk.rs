@@ -284,13 +284,15 @@ impl DiskTier {
         self.shared.hand_over(key, record, room);
     }
 
-    /// Writes a record again that would be evicted soon though it is in use, if there is room now.
-    pub(super) fn rewrite(&self, key: EntryKey, record: Record) {
+    /// Writes a record again that would be evicted soon though it is in use, if there is room now. Whether it did.
+    pub(super) fn rewrite(&self, key: EntryKey, record: Record) -> bool {
         let budget = Arc::clone(&self.shared.budget);
-        if let Ok(permit) = budget.try_acquire_many_owned(pages(&record)) {
-            add(&self.shared.counters.rewrites, 1);
-            self.write(key, record, Room { _pages: permit });
-        }
+        let Ok(permit) = budget.try_acquire_many_owned(pages(&record)) else {
+            return false;
+        };
+        add(&self.shared.counters.rewrites, 1);
+        self.write(key, record, Room { _pages: permit });
+        true
     }
 
     /// Makes sure that what is on disk under the key is not found again, until a restart.
@@ -493,6 +495,17 @@ impl DiskTier {
         drop(self.shared.budget.acquire_many(BUDGET_PAGES).await);
     }
 
+    /// What was handed over and may not have reached the disk.
+    pub(super) fn unsettled(&self) -> Vec<EntryKey> {
+        self.shared.queue.lock().newest.keys().copied().collect()
+    }
+
+    /// Parts of 64 of the room on the way to the disk that are free.
+    pub(super) fn free_room(&self) -> u32 {
+        let free = self.shared.budget.available_permits();
+        u32::try_from(free).unwrap_or(BUDGET_PAGES) / (BUDGET_PAGES / 64)
+    }
+
     /// Bytes handed over that are not written yet.
     pub(super) fn waiting_bytes(&self) -> u64 {
         let free = self.shared.budget.available_permits() as u64;
@@ -501,7 +514,8 @@ impl DiskTier {
 
     /// Records that can be found.
     pub(super) fn entries(&self) -> u64 {
-        self.shared.ring.places.entries()
+        let pending = self.shared.pending.load(Ordering::Acquire) as u64;
+        self.shared.ring.places.entries() + pending
     }
 
     /// What the index takes in memory, about.
@@ -690,6 +704,11 @@ impl Drop for CancelOnDrop {
     fn drop(&mut self) {
         self.0.cancel();
     }
+}
+
+/// What a record takes on disk, about.
+pub(super) fn bytes_on_disk(record: &Record) -> u64 {
+    u64::from(pages(record)) * PAGE_BYTES as u64
 }
 
 fn pages(record: &Record) -> u32 {

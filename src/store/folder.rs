@@ -290,6 +290,12 @@ impl Folder {
         self.path.join(DATA_FOLDER)
     }
 
+    /// Gives up what is in the folder: it starts empty.
+    pub(super) fn discard(&self) -> Result<(), DiskTrouble> {
+        self.put_aside()
+            .map_err(DiskTrouble::not_writable(&self.data()))
+    }
+
     /// The block files, empty unless they were made for the same fingerprint, and with all their space
     /// allocated. Files of another fingerprint are put aside, for [`Folder::remove_aside`].
     pub(super) fn prepare(&self, fingerprint: &Fingerprint) -> Result<Files, DiskTrouble> {

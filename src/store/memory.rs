@@ -1,6 +1,6 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use foyer::{
@@ -26,14 +26,13 @@ const SHARDS_MAX: usize = 64;
 pub(super) struct MemoryTier {
     cache: Cache<Key, Held, FoldBuilder>,
     /// As configured.
-    size_bytes: u64,
+    size_bytes: AtomicU64,
+    thousandths: AtomicU16,
     shards: usize,
     /// At present; foyer goes on telling the first one.
     capacity_bytes: AtomicU64,
     /// What a single entry may weigh; one heavier would empty its shard.
     weight_max: AtomicUsize,
-    hits: SpreadCounter,
-    misses: SpreadCounter,
     evictions: Arc<Evictions>,
     refused_size: SpreadCounter,
 }
@@ -71,28 +70,17 @@ impl MemoryTier {
             .build();
         Self {
             cache,
-            size_bytes: config.size_bytes,
+            size_bytes: AtomicU64::new(config.size_bytes),
             shards,
+            thousandths: AtomicU16::new(1000),
             capacity_bytes: AtomicU64::new(config.size_bytes),
             weight_max: AtomicUsize::new(capacity / shards / 2),
-            hits: SpreadCounter::default(),
-            misses: SpreadCounter::default(),
             evictions,
             refused_size: SpreadCounter::default(),
         }
     }
 
     pub(super) fn find(&self, key: &EntryKey) -> Option<Entry> {
-        let found = self.peek(key);
-        match found {
-            Some(_) => self.hits.increment(),
-            None => self.misses.increment(),
-        }
-        found
-    }
-
-    /// As `find`, but not counted.
-    pub(super) fn peek(&self, key: &EntryKey) -> Option<Entry> {
         self.cache
             .get(&Key::of(key))
             .map(|found| found.value().entry())
@@ -120,7 +108,8 @@ impl MemoryTier {
 
     /// Makes the tier hold this many thousandths of its configured size. Blocks while it evicts.
     pub(super) fn scale(&self, thousandths: u16) {
-        let bytes = scaled(self.size_bytes, thousandths);
+        self.thousandths.store(thousandths, Ordering::Relaxed);
+        let bytes = scaled(self.size_bytes(), thousandths);
         let capacity = usize::try_from(bytes).unwrap_or(usize::MAX);
         // First, so that nothing comes in that is too heavy for a smaller shard.
         self.weight_max
@@ -131,12 +120,20 @@ impl MemoryTier {
         }
     }
 
-    pub(super) fn hits(&self) -> u64 {
-        self.hits.total()
+    /// Configures another size, of which the tier holds the same share.
+    pub(super) fn resize(&self, size_bytes: u64) {
+        self.size_bytes.store(size_bytes, Ordering::Relaxed);
+        self.scale(self.thousandths());
     }
 
-    pub(super) fn misses(&self) -> u64 {
-        self.misses.total()
+    /// As configured.
+    pub(super) fn size_bytes(&self) -> u64 {
+        self.size_bytes.load(Ordering::Relaxed)
+    }
+
+    /// The share of that which it holds.
+    pub(super) fn thousandths(&self) -> u16 {
+        self.thousandths.load(Ordering::Relaxed)
     }
 
     pub(super) fn evictions(&self) -> u64 {

@@ -4,6 +4,7 @@
 //! come back. Whether a found object may still be used is decided on every hit, by [`Clocks::check`] for
 //! purges and by `policy` for time.
 
+mod admission;
 mod blocks;
 mod clocks;
 mod codec;
@@ -11,7 +12,9 @@ mod config;
 mod counters;
 mod device;
 mod disk;
+mod disks;
 mod doorkeeper;
+mod doubts;
 mod entry;
 mod error;
 mod flights;
@@ -23,6 +26,9 @@ mod object;
 mod packed;
 mod places;
 mod report;
+mod rotation;
+mod site;
+mod sketch;
 mod slot;
 mod tiers;
 mod turns;
@@ -33,18 +39,22 @@ mod faults;
 mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_disks;
 
+pub use self::admission::{Admission, Newcomer, Refusal};
 pub use self::clocks::{
-    ClockHit, ClockTarget, Clocks, Invalidation, Purge, PurgeItem, Purged, SiteClock, Slot,
-    TrafficSlot,
+    ANY_TAG, ClockHit, ClockTarget, Clocks, Invalidation, Note, Noted, Purge, PurgeItem, Purged,
+    SiteClock, Slot, Subject, TrafficSlot,
 };
-pub use self::config::{Config, DiskConfig, EvictionPolicy, MemoryConfig};
+pub use self::config::{Config, DiskConfig, EvictionPolicy, MemoryConfig, Quota};
 pub use self::entry::{CHUNK_BYTES, Entry, EntryKey, Kept, Part, Placement, Tier, VaryIndex};
 pub use self::error::StoreError;
 pub use self::folder::DiskTrouble;
 pub use self::inspect::{Inspected, Present};
 pub use self::object::{Body, Draft, Dressed, Headers, Object};
 pub use self::report::{
-    ClockStats, CloseOutcome, DiskStats, MemoryStats, Stats, TierReport, TierState,
+    ClockStats, CloseOutcome, DiskStats, MemoryStats, SiteStats, Stats, TierReport, TierState,
 };
+pub use self::site::SiteStore;
 pub use self::tiers::Store;

@@ -2,7 +2,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
@@ -32,6 +32,8 @@ pub struct Object {
     pub cleared_epoch: AtomicU64,
     /// Names this very object among all of the process.
     serial: u64,
+    /// Whether a disk takes it once it has been asked for more often. Not kept on disk.
+    pub awaits_uses: AtomicBool,
     fetch_started_nanos: u64,
     freshness: PackedFreshness,
     /// Key, site, path, detail, tags and fields, one after the other.
@@ -112,6 +114,7 @@ impl Draft {
             body_seq: self.body_seq,
             checked_seq: self.checked_seq,
             cleared_epoch: AtomicU64::new(0),
+            awaits_uses: AtomicBool::new(false),
             serial: SERIALS.fetch_add(1, Ordering::Relaxed),
             fetch_started_nanos: nanos(self.fetch_started),
             freshness: PackedFreshness::new(freshness),

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::entry::Tier;
 use super::folder::DiskTrouble;
 
@@ -6,6 +8,8 @@ use super::folder::DiskTrouble;
 pub struct TierReport {
     /// Which one.
     pub tier: Tier,
+    /// The path of a disk.
+    pub place: Option<Arc<str>>,
     /// Its configured size.
     pub capacity_bytes: u64,
     /// Whether it is in use.
@@ -22,12 +26,18 @@ pub enum TierState {
 }
 
 /// Numbers for the metrics. Those that count do so since the start of the process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stats {
-    /// The memory tier.
+    /// The memory tier that sites share.
     pub memory: MemoryStats,
-    /// The disk tier, when one is configured.
-    pub disk: Option<DiskStats>,
+    /// The disks that are configured.
+    pub disks: Vec<DiskStats>,
+    /// Bytes of memory that the index of all disks takes, about.
+    pub index_bytes: u64,
+    /// What it may take.
+    pub index_bytes_max: u64,
+    /// The sites that have asked for their part.
+    pub sites: Vec<SiteStats>,
     /// The purge clocks.
     pub clocks: ClockStats,
 }
@@ -41,7 +51,7 @@ pub struct MemoryStats {
     pub used_bytes: u64,
     /// What they may weigh.
     pub capacity_bytes: u64,
-    /// Entries found.
+    /// Entries found, also in tiers that are a site's own.
     pub hits: u64,
     /// Entries not found.
     pub misses: u64,
@@ -51,9 +61,36 @@ pub struct MemoryStats {
     pub refused_size: u64,
 }
 
-/// Numbers of the disk tier.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Numbers of what one site has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SiteStats {
+    /// The site's name.
+    pub name: Box<str>,
+    /// What the entries of its own memory tier weigh; `None` when it has none.
+    pub memory_used_bytes: Option<u64>,
+    /// What they may weigh.
+    pub memory_capacity_bytes: Option<u64>,
+    /// How many there are.
+    pub memory_entries: Option<u64>,
+    /// What may be written for it within one turn of the log; 0 is no bound.
+    pub disk_quota_bytes: u64,
+    /// What was.
+    pub disk_written_bytes: u64,
+    /// Entries found in memory.
+    pub memory_hits: u64,
+    /// Entries not found there.
+    pub memory_misses: u64,
+    /// Entries found on disk.
+    pub disk_hits: u64,
+    /// Entries looked for on disk and not found.
+    pub disk_misses: u64,
+}
+
+/// Numbers of one disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiskStats {
+    /// Its path.
+    pub place: Arc<str>,
     /// Whether it is in use.
     pub in_use: bool,
     /// Its configured size.
@@ -74,6 +111,14 @@ pub struct DiskStats {
     pub written_bytes: u64,
     /// Entries written again because they were in use and near their eviction; part of `writes`.
     pub rewrites: u64,
+    /// Objects refused because they were not asked for often enough.
+    pub refused_uses: u64,
+    /// Entries refused because the disk had written as much as it may.
+    pub refused_rate: u64,
+    /// Entries refused because their site had written as much as it may.
+    pub refused_quota: u64,
+    /// Objects refused because the index had no room for what is so small.
+    pub refused_index: u64,
     /// Entries refused because the disk was too slow for them.
     pub refused_full: u64,
     /// Entries refused because they were too large.
@@ -86,6 +131,8 @@ pub struct DiskStats {
     pub corrupt: u64,
     /// Times that the tier was given up.
     pub failures: u64,
+    /// Times that it was taken into use again, after a failure or since it could not be used at first.
+    pub recoveries: u64,
 }
 
 /// Numbers of the purge clocks.

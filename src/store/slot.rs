@@ -14,6 +14,7 @@ use super::config::DiskConfig;
 use super::counters::{DiskCounters, add};
 use super::device::Device;
 use super::disk::{DiskTier, Jobs, Patience, TierPlan};
+use super::doubts::Doubts;
 use super::folder::{DiskTrouble, Fingerprint, Folder, Geometry};
 
 /// The first try after a tier was given up comes sooner than the others.
@@ -47,6 +48,8 @@ pub(super) struct DiskPlan {
     pub(super) device: Option<Wrap>,
     pub(super) patience: Patience,
     pub(super) runtime: Handle,
+    /// What the disk has missed.
+    pub(super) doubts: Arc<Doubts>,
 }
 
 impl DiskSlot {
@@ -68,9 +71,19 @@ impl DiskSlot {
             Err(_elapsed) => {
                 info!(folder = %slot.plan.config.path.display(), "the disk tier is being opened");
                 *slot.opening.lock() = Some(opening);
+                // What is stored meanwhile passes it by.
+                slot.leave(None);
             }
         }
         slot
+    }
+
+    pub(super) fn config(&self) -> &DiskConfig {
+        &self.plan.config
+    }
+
+    pub(super) fn doubts(&self) -> &Doubts {
+        &self.plan.doubts
     }
 
     pub(super) fn tier(&self) -> Option<Arc<DiskTier>> {
@@ -111,7 +124,9 @@ impl DiskSlot {
                     if self.jobs.under_way() > HANGING_MAX {
                         return;
                     }
-                    self.settle_on(self.opening().await);
+                    let opened = self.opening().await;
+                    add(&self.counters.recoveries, u64::from(opened.is_ok()));
+                    self.settle_on(opened);
                 }
             };
             tokio::select! {
@@ -131,6 +146,7 @@ impl DiskSlot {
             None => true,
         };
         let folder = self.folder.lock().take();
+        self.plan.doubts.close();
         if let Some(folder) = folder {
             folder.release();
         }
@@ -146,8 +162,11 @@ impl DiskSlot {
                     entries = tier.entries(),
                     "the disk tier is in use"
                 );
-                *self.trouble.lock() = None;
-                self.tier.store(Some(Arc::new(tier)));
+                let tier = Arc::new(tier);
+                self.plan.doubts.come_back(&tier, || {
+                    self.tier.store(Some(Arc::clone(&tier)));
+                    *self.trouble.lock() = None;
+                });
             }
             Err(trouble) => self.empty(&trouble),
         }
@@ -163,7 +182,17 @@ impl DiskSlot {
                 "the disk tier is not in use; the node serves from memory"
             );
         }
-        self.tier.store(None);
+        let tier = self.tier.swap(None);
+        self.leave(tier.as_deref());
+    }
+
+    /// Notes that from now on the disk misses what happens.
+    fn leave(&self, tier: Option<&DiskTier>) {
+        if self.plan.doubts.leave(tier) {
+            let plan = Arc::clone(&self.plan);
+            let runtime = &self.plan.runtime;
+            runtime.spawn_blocking(move || plan.doubts.write_mark());
+        }
     }
 
     fn opening(&self) -> impl Future<Output = Result<DiskTier, DiskTrouble>> + Send + 'static {
@@ -195,11 +224,16 @@ async fn open_tier(
     let claimed = held.lock().clone();
     let preparation = jobs.run(&plan.runtime, {
         let (path, fingerprint) = (plan.config.path.clone(), fingerprint.clone());
+        let doubts = Arc::clone(&plan.doubts);
         move || {
             let folder = match claimed.filter(|folder| folder.is_held()) {
                 Some(folder) => folder,
                 None => Arc::new(Folder::claim(&path)?),
             };
+            if doubts.must_start_empty() {
+                folder.discard()?;
+                doubts.begin_anew();
+            }
             let files = folder.prepare(&fingerprint)?;
             Ok((folder, Arc::new(files)))
         }

@@ -6,8 +6,9 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::entry::Entry;
+use super::entry::{Entry, EntryKey, Kept, Placement, Tier};
 use super::object::{Body, Draft, Object};
+use super::tiers::Store;
 use crate::policy::Freshness;
 
 pub(super) fn plain_object(key: &str, body: Body) -> Object {
@@ -57,4 +58,35 @@ pub(super) fn chunked_object(key: &str, length: u64) -> Entry {
 /// All of an entry that outlives the process, as text to compare.
 pub(super) fn view(entry: &Entry) -> String {
     format!("{entry:?}")
+}
+
+/// What most tests do for a site without settings of its own.
+impl Store {
+    pub(super) fn memory(&self, key: &EntryKey) -> Option<Entry> {
+        self.site("demo").memory(key)
+    }
+
+    pub(super) async fn load(&self, key: &EntryKey) -> Option<(Entry, Tier)> {
+        self.site("demo").load(key).await
+    }
+
+    pub(super) async fn load_placed(
+        &self,
+        key: &EntryKey,
+        placement: Placement,
+    ) -> Option<(Entry, Tier)> {
+        self.site("demo").load_placed(key, placement).await
+    }
+
+    pub(super) async fn insert(&self, key: EntryKey, entry: Entry, placement: Placement) -> Kept {
+        self.site("demo").insert(key, entry, placement).await
+    }
+
+    pub(super) fn remove(&self, key: &EntryKey) {
+        self.site("demo").remove(key);
+    }
+
+    pub(super) fn may_contain(&self, key: &EntryKey) -> bool {
+        self.site("demo").may_contain(key)
+    }
 }

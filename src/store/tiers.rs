@@ -1,50 +1,72 @@
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::{SharedClock, SystemClock};
+
+use super::admission::Answers;
 use super::clocks::Clocks;
-use super::config::Config;
-use super::counters::{add, read};
-use super::disk::{DiskTier, Found, Look, Patience};
+use super::config::{Config, MemoryConfig, Quota};
+use super::counters::read;
+use super::disk::Patience;
+use super::disks::{Disk, Disks};
 use super::doorkeeper::Doorkeeper;
-use super::entry::{Entry, EntryKey, Kept, Part, Placement, Tier};
+use super::doubts::Doubts;
+use super::entry::Tier;
 use super::error::StoreError;
 use super::flights::Flights;
 use super::folder::{FolderLock, Geometry, LockError};
 use super::hash::HashKey;
 use super::memory::MemoryTier;
 use super::report::{
-    ClockStats, CloseOutcome, DiskStats, MemoryStats, Stats, TierReport, TierState,
+    ClockStats, CloseOutcome, DiskStats, MemoryStats, SiteStats, Stats, TierReport, TierState,
 };
+use super::site::SiteStore;
+use super::sketch::Sketch;
 use super::slot::{DiskPlan, DiskSlot, Wrap};
-use super::turns::{Ticket, Turns};
+use super::turns::Turns;
 
 const LOCK_FILE: &str = "store.lock";
 
-/// The memory tier, the disk tier and the purge clocks of one node.
-///
-/// It is a cache: an entry that was inserted may be gone at any time, and a head that was replaced or
-/// removed may come back after a restart. What is found is whole and unchanged; whether it may still be
-/// used is for [`Clocks::check`] and `policy` to say, on every hit.
+/// The memory tier, the disks and the purge clocks of one node. What is in the tiers is reached by [`Store::site`].
 pub struct Store {
     key: HashKey,
-    memory: MemoryTier,
-    doorkeeper: Doorkeeper,
-    disk: Option<Arc<DiskSlot>>,
-    turns: Turns,
-    flights: Flights,
+    tiers: Arc<Tiers>,
+    sites: Mutex<BTreeMap<Box<str>, Arc<SiteStore>>>,
     clocks: Arc<Clocks>,
     stop: CancellationToken,
-    supervisor: Mutex<Option<JoinHandle<()>>>,
+    supervisors: Mutex<Vec<JoinHandle<()>>>,
     state_lock: Mutex<Option<FolderLock>>,
 }
+
+/// What all sites share.
+pub(super) struct Tiers {
+    pub(super) memory: MemoryTier,
+    pub(super) memory_config: MemoryConfig,
+    pub(super) doorkeeper: Doorkeeper,
+    pub(super) disks: Disks,
+    pub(super) turns: Turns,
+    pub(super) flights: Flights,
+    pub(super) answers: Mutex<Answers>,
+    /// Only where a disk waits for several requests.
+    pub(super) sketch: Option<Sketch>,
+    /// Objects that are written to disk behind an answer.
+    pub(super) late_writes: Arc<Semaphore>,
+    pub(super) clock: SharedClock,
+    pub(super) runtime: Handle,
+}
+
+/// Objects of the memory tier that are written to disk at one time, since they were asked for again.
+const LATE_WRITES_MAX: usize = 64;
 
 /// What tests change.
 #[derive(Clone, Default)]
@@ -60,57 +82,134 @@ impl Store {
     /// # Errors
     ///
     /// When the state folder cannot be used, belongs to another process, or the purge clocks in it
-    /// cannot be read. A disk tier that cannot be used is not an error: see [`Store::tiers`].
+    /// cannot be read. A disk that cannot be used is not an error: see [`Store::tiers`].
     pub async fn open(config: &Config, runtime: Handle) -> Result<Arc<Self>, StoreError> {
-        Self::open_tuned(config, runtime, Tuning::default()).await
+        Self::open_timed(config, runtime, SystemClock::shared()).await
     }
 
+    /// As [`Store::open`], with a clock that tells how much may be written.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::open`].
+    pub async fn open_timed(
+        config: &Config,
+        runtime: Handle,
+        clock: SharedClock,
+    ) -> Result<Arc<Self>, StoreError> {
+        Self::open_as(config, runtime, Tuning::default(), clock).await
+    }
+
+    #[cfg(test)]
     pub(super) async fn open_tuned(
         config: &Config,
         runtime: Handle,
         tuning: Tuning,
     ) -> Result<Arc<Self>, StoreError> {
+        Self::open_as(config, runtime, tuning, SystemClock::shared()).await
+    }
+
+    pub(super) async fn open_as(
+        config: &Config,
+        runtime: Handle,
+        tuning: Tuning,
+        clock: SharedClock,
+    ) -> Result<Arc<Self>, StoreError> {
         let (state, max_clocks) = (config.state.clone(), config.max_clocks);
-        let (state_lock, key, clocks) = runtime
+        let (paths, state_too) = (disk_paths(config), config.state.clone());
+        let (state_lock, key, clocks, doubts) = runtime
             .spawn_blocking(move || {
                 let lock = claim_state(&state)?;
                 let key = HashKey::load(&state)?;
                 let clocks = Clocks::open(&state, max_clocks)?;
-                Ok::<_, StoreError>((lock, key, clocks))
+                let doubts = paths.iter().map(|path| {
+                    let file = doubts_file(&state_too, path);
+                    Arc::new(Doubts::load(file))
+                });
+                let doubts: Vec<_> = doubts.collect();
+                Ok::<_, StoreError>((lock, key, clocks, doubts))
             })
             .await
             .map_err(|_| StoreError::Closed)??;
-        let disk = match &config.disk {
-            Some(disk) => {
+        // All at once: one that hangs holds none of the others up.
+        let opening: Vec<_> = config
+            .disks
+            .iter()
+            .zip(doubts)
+            .map(|(disk, doubts)| {
                 let plan = DiskPlan {
                     config: disk.clone(),
                     hash_key: key.public_id(),
                     clocks: clocks.identity().to_owned(),
                     geometry: tuning.geometry,
-                    device: tuning.device,
+                    device: tuning.device.clone(),
                     patience: tuning.patience,
                     runtime: runtime.clone(),
+                    doubts,
                 };
-                Some(Arc::new(DiskSlot::open(plan).await))
-            }
-            None => None,
-        };
+                runtime.spawn(DiskSlot::open(plan))
+            })
+            .collect();
+        let mut disks = Vec::with_capacity(opening.len());
+        for slot in opening {
+            let slot = slot.await.map_err(|_| StoreError::Closed)?;
+            disks.push(Disk::new(Arc::new(slot)));
+        }
         let stop = CancellationToken::new();
-        let supervisor = disk
-            .as_ref()
-            .map(|slot| runtime.spawn(Arc::clone(slot).supervise(stop.clone())));
+        let supervisors = disks.iter().map(|disk| {
+            let slot = Arc::clone(disk.slot());
+            runtime.spawn(slot.supervise(stop.clone()))
+        });
+        let supervisors = supervisors.collect();
+        let waits_for_uses = config.disks.iter().any(|disk| disk.min_uses > 1);
         Ok(Arc::new(Self {
             key,
-            memory: MemoryTier::new(&config.memory),
-            doorkeeper: Doorkeeper::new(),
-            disk,
-            turns: Turns::new(),
-            flights: Flights::default(),
+            tiers: Arc::new(Tiers {
+                memory: MemoryTier::new(&config.memory),
+                memory_config: config.memory,
+                doorkeeper: Doorkeeper::new(),
+                disks: Disks::new(disks),
+                turns: Turns::new(),
+                flights: Flights::default(),
+                answers: Mutex::default(),
+                sketch: waits_for_uses.then(Sketch::new),
+                late_writes: Arc::new(Semaphore::new(LATE_WRITES_MAX)),
+                clock,
+                runtime,
+            }),
+            sites: Mutex::default(),
             clocks: Arc::new(clocks),
             stop,
-            supervisor: Mutex::new(supervisor),
+            supervisors: Mutex::new(supervisors),
             state_lock: Mutex::new(Some(state_lock)),
         }))
+    }
+
+    /// The tiers as the site with this name sees them. The same for all who ask, without a quota at first.
+    #[must_use]
+    pub fn site(&self, name: &str) -> Arc<SiteStore> {
+        let mut sites = self.sites.lock();
+        if let Some(site) = sites.get(name) {
+            return Arc::clone(site);
+        }
+        let site = Arc::new(SiteStore::new(name, Arc::clone(&self.tiers)));
+        sites.insert(name.into(), Arc::clone(&site));
+        site
+    }
+
+    /// Takes the quotas of all sites; one that is not named has none, and gives back what it had for itself.
+    pub fn set_quotas<'n>(&self, quotas: impl IntoIterator<Item = (&'n str, Quota)>) {
+        let mut named = BTreeSet::new();
+        for (name, quota) in quotas {
+            self.site(name).set_quota(quota);
+            named.insert(name);
+        }
+        let sites = self.sites.lock().clone();
+        for (name, site) in sites {
+            if !named.contains(&*name) {
+                site.set_quota(Quota::default());
+            }
+        }
     }
 
     /// A 128-bit hash of the parts under the node's secret key, the same after a restart. Lists of parts
@@ -126,161 +225,45 @@ impl Store {
         &self.clocks
     }
 
-    /// Looks in the memory tier; never waits.
-    #[must_use]
-    pub fn memory(&self, key: &EntryKey) -> Option<Entry> {
-        self.memory.find(key)
+    /// Sets what the index of all disks may take of the memory. Once it takes more, the smallest objects are not
+    /// written any more. 1 GiB at first.
+    pub fn set_index_budget(&self, bytes: u64) {
+        self.tiers.disks.set_index_bytes_max(bytes);
     }
 
-    /// Looks in memory, then on disk, and takes what the disk has into memory. Disk trouble is a miss.
-    ///
-    /// Cancel-safe; may be awaited on any runtime that has a timer.
-    pub async fn load(&self, key: &EntryKey) -> Option<(Entry, Tier)> {
-        self.load_placed(key, Placement::MemoryAndDisk).await
-    }
-
-    /// As [`Store::load`], but with [`Placement::DiskPreferred`] what the disk has stays out of the
-    /// memory tier: for the chunks of objects that are too large for it.
-    pub async fn load_placed(&self, key: &EntryKey, placement: Placement) -> Option<(Entry, Tier)> {
-        if let Some(entry) = self.memory.find(key) {
-            return Some((entry, Tier::Memory));
-        }
-        let slot = self.disk.as_ref()?;
-        let tier = slot.tier()?;
-        // Most of what is asked for often is in the system's memory: then nobody waits for anybody.
-        let ticket = self.turns.enter(*key);
-        let found = match tier.look(key) {
-            Look::Found(found) => self.take(&tier, &ticket, *key, placement, found),
-            Look::Nothing => None,
-            Look::OnDisk => {
-                drop(ticket);
-                self.flights
-                    .share(*key, || self.fetch(&tier, *key, placement))
-                    .await
-            }
-        };
-        match &found {
-            Some(_) => add(&slot.counters().hits, 1),
-            None => add(&slot.counters().misses, 1),
-        }
-        found.map(|entry| (entry, Tier::Disk))
-    }
-
-    async fn fetch(&self, tier: &DiskTier, key: EntryKey, placement: Placement) -> Option<Entry> {
-        let ticket = self.turns.enter(key);
-        match tier.load(&key).await {
-            Some(found) => self.take(tier, &ticket, key, placement, found),
-            // Inserted while we looked, perhaps.
-            None => self.memory.peek(&key),
-        }
-    }
-
-    fn take(
-        &self,
-        tier: &DiskTier,
-        ticket: &Ticket<'_>,
-        key: EntryKey,
-        placement: Placement,
-        found: Found,
-    ) -> Option<Entry> {
-        let again = found.old.then(|| found.record.clone());
-        let Ok(entry) = found.record.decode() else {
-            tier.note_corrupt(&key);
-            return None;
-        };
-        let taken = ticket.if_latest(|| {
-            if placement == Placement::MemoryAndDisk && self.has_a_place_for(&key) {
-                self.memory.insert(key, entry.clone());
-            }
-            if let Some(record) = again {
-                tier.rewrite(key, record);
-            }
-        });
-        match taken {
-            Some(()) => Some(entry),
-            // Replaced while we read: the new one, if it is in memory.
-            None => self.memory.peek(&key).or(Some(entry)),
-        }
-    }
-
-    /// Whether what was read from disk should be in memory, too.
-    fn has_a_place_for(&self, key: &EntryKey) -> bool {
-        let (used, capacity) = (self.memory.used_bytes(), self.memory.capacity_bytes());
-        used < capacity / 8 * 7 || self.doorkeeper.knows(key, self.memory.entries())
-    }
-
-    /// Whether an entry is there, without reading it. From the disk tier the answer may be wrong,
-    /// seldom, in either direction.
-    #[must_use]
-    pub fn may_contain(&self, key: &EntryKey) -> bool {
-        self.memory.contains(key) || self.disk_tier().is_some_and(|tier| tier.may_contain(key))
-    }
-
-    /// Stores an entry, in place of what was there.
-    ///
-    /// It is in memory at once. When the disk has more to write than it can, this waits a bounded time
-    /// for it, then leaves the disk out (and counts that). Cancelled, it leaves the disk out, too.
-    pub async fn insert(&self, key: EntryKey, entry: Entry, placement: Placement) -> Kept {
-        let mut ticket = self.turns.enter(key);
-        let tier = self.disk_tier();
-        let record = tier.as_ref().and_then(|tier| tier.record(&entry));
-        let memory = ticket.advance(|| {
-            if let (Some(tier), Part::Head) = (&tier, key.part) {
-                tier.forget(&key);
-            }
-            match placement {
-                Placement::MemoryAndDisk => self.memory.insert(key, entry),
-                Placement::DiskPreferred => {
-                    self.memory.remove(&key);
-                    false
-                }
-            }
-        });
-        let (Some(tier), Some(record)) = (tier, record) else {
-            return Kept {
-                memory,
-                disk: false,
-            };
-        };
-        let disk = match tier.reserve(&record).await {
-            // Replaced while we waited: the older one must not be written behind the newer.
-            Some(room) => ticket.if_latest(|| tier.write(key, record, room)).is_some(),
-            None => false,
-        };
-        Kept { memory, disk }
-    }
-
-    /// Waits until all that was handed to the disk so far has been written. Whether that happened before
+    /// Waits until all that was handed to the disks so far has been written. Whether that happened before
     /// the deadline.
     pub async fn settle(&self, deadline: Duration) -> bool {
-        match self.disk_tier() {
-            Some(tier) => timeout(deadline, tier.settle()).await.is_ok(),
-            None => true,
+        let all = async {
+            for tier in self.tiers.disks.iter().filter_map(Disk::tier) {
+                tier.settle().await;
+            }
+        };
+        timeout(deadline, all).await.is_ok()
+    }
+
+    /// What the entries of all memory tiers weigh.
+    #[must_use]
+    pub fn memory_used_bytes(&self) -> u64 {
+        let sites = self.sites.lock();
+        let own = sites.values().map(|site| site.memory_used_bytes());
+        own.fold(self.tiers.memory.used_bytes(), u64::saturating_add)
+    }
+
+    /// Makes the memory tiers hold this many thousandths of their configured sizes, until told otherwise. Evicts
+    /// at once, and blocks meanwhile: not for a runtime's own threads.
+    pub fn scale_memory(&self, thousandths: u16) {
+        self.tiers.memory.scale(thousandths);
+        let sites: Vec<_> = self.sites.lock().values().cloned().collect();
+        for site in sites {
+            site.scale_memory(thousandths);
         }
     }
 
-    /// Makes the memory tier hold this many thousandths of its configured size, until it is told otherwise. Evicts
-    /// at once, and blocks meanwhile: not for a runtime's own threads.
-    pub fn scale_memory(&self, thousandths: u16) {
-        self.memory.scale(thousandths);
-    }
-
-    /// Drops an entry, to save its space. Not a purge: it may come back after a restart, or from a write
-    /// that is under way.
-    pub fn remove(&self, key: &EntryKey) {
-        let tier = self.disk_tier();
-        self.turns.enter(*key).advance(|| {
-            self.memory.remove(key);
-            if let Some(tier) = &tier {
-                tier.forget(key);
-            }
-        });
-    }
-
-    /// Whether a disk tier is in use now.
+    /// Whether a disk is in use now.
     #[must_use]
     pub fn has_disk(&self) -> bool {
-        self.disk_tier().is_some()
+        self.tiers.disks.iter().any(|disk| disk.tier().is_some())
     }
 
     /// The configured tiers and how they are.
@@ -288,54 +271,42 @@ impl Store {
     pub fn tiers(&self) -> Vec<TierReport> {
         let memory = TierReport {
             tier: Tier::Memory,
-            capacity_bytes: self.memory.capacity_bytes(),
+            place: None,
+            capacity_bytes: self.tiers.memory.capacity_bytes(),
             state: TierState::Ready,
         };
-        let disk = self.disk.as_ref().map(|slot| TierReport {
+        let disks = self.tiers.disks.iter().map(|disk| TierReport {
             tier: Tier::Disk,
-            capacity_bytes: slot.size_bytes(),
-            state: match slot.trouble() {
+            place: Some(Arc::clone(disk.label())),
+            capacity_bytes: disk.slot().size_bytes(),
+            state: match disk.slot().trouble() {
                 None => TierState::Ready,
                 Some(trouble) => TierState::Down(trouble),
             },
         });
-        std::iter::once(memory).chain(disk).collect()
+        std::iter::once(memory).chain(disks).collect()
     }
 
     /// Numbers for the metrics.
     #[must_use]
     pub fn stats(&self) -> Stats {
+        let sites: Vec<_> = self.sites.lock().values().cloned().collect();
+        let sites: Vec<SiteStats> = sites.iter().map(|site| site.stats()).collect();
+        let memory = &self.tiers.memory;
         Stats {
             memory: MemoryStats {
-                entries: self.memory.entries(),
-                used_bytes: self.memory.used_bytes(),
-                capacity_bytes: self.memory.capacity_bytes(),
-                hits: self.memory.hits(),
-                misses: self.memory.misses(),
-                evictions: self.memory.evictions(),
-                refused_size: self.memory.refused_size(),
+                entries: memory.entries(),
+                used_bytes: memory.used_bytes(),
+                capacity_bytes: memory.capacity_bytes(),
+                hits: sites.iter().map(|site| site.memory_hits).sum(),
+                misses: sites.iter().map(|site| site.memory_misses).sum(),
+                evictions: memory.evictions(),
+                refused_size: memory.refused_size(),
             },
-            disk: self.disk.as_ref().map(|slot| {
-                let (tier, counters) = (slot.tier(), slot.counters());
-                DiskStats {
-                    in_use: tier.is_some(),
-                    capacity_bytes: slot.size_bytes(),
-                    entries: tier.as_ref().map_or(0, |tier| tier.entries()),
-                    index_bytes: tier.as_ref().map_or(0, |tier| tier.index_bytes()),
-                    waiting_bytes: tier.map_or(0, |tier| tier.waiting_bytes()),
-                    hits: read(&counters.hits),
-                    misses: read(&counters.misses),
-                    writes: read(&counters.writes),
-                    written_bytes: read(&counters.written_bytes),
-                    rewrites: read(&counters.rewrites),
-                    refused_full: read(&counters.refused_full),
-                    refused_size: read(&counters.refused_size),
-                    lost: read(&counters.lost),
-                    read_errors: read(&counters.read_errors),
-                    corrupt: read(&counters.corrupt),
-                    failures: read(&counters.failures),
-                }
-            }),
+            disks: self.tiers.disks.iter().map(disk_stats).collect(),
+            index_bytes: self.tiers.disks.index_bytes(),
+            index_bytes_max: self.tiers.disks.index_bytes_max(),
+            sites,
             clocks: ClockStats {
                 sequence: self.clocks.sequence(),
                 floor: self.clocks.floor(),
@@ -350,15 +321,23 @@ impl Store {
     /// Afterwards it serves from memory only, and refuses purges.
     pub async fn close(&self, deadline: Duration) -> CloseOutcome {
         self.stop.cancel();
-        let supervisor = self.supervisor.lock().take();
-        if let Some(supervisor) = supervisor {
+        let supervisors = std::mem::take(&mut *self.supervisors.lock());
+        for supervisor in supervisors {
             // Its end is all that matters here; a panic in it has been reported by the runtime.
             drop(supervisor.await);
         }
-        let written = match &self.disk {
-            Some(slot) => slot.close(deadline).await,
-            None => true,
-        };
+        let disks = Arc::clone(&self.tiers);
+        let closing: Vec<_> = (0..disks.disks.len())
+            .filter_map(|number| {
+                let slot = Arc::clone(disks.disks.get(number)?.slot());
+                let work = async move { slot.close(deadline).await };
+                Some(self.tiers.runtime.spawn(work))
+            })
+            .collect();
+        let mut written = true;
+        for slot in closing {
+            written &= slot.await.unwrap_or(false);
+        }
         self.clocks.close().await;
         self.state_lock.lock().take();
         if written {
@@ -368,18 +347,52 @@ impl Store {
         }
     }
 
-    /// As [`Store::memory`], but not counted.
-    pub(super) fn look_in_memory(&self, key: &EntryKey) -> Option<Entry> {
-        self.memory.peek(key)
+    #[cfg(test)]
+    pub(super) fn disk_tiers(&self) -> Vec<Arc<super::disk::DiskTier>> {
+        self.tiers.disks.iter().filter_map(Disk::tier).collect()
     }
 
-    pub(super) fn is_in_memory(&self, key: &EntryKey) -> bool {
-        self.memory.contains(key)
+    #[cfg(test)]
+    pub(super) fn disk_tier(&self) -> Option<Arc<super::disk::DiskTier>> {
+        self.tiers.disks.iter().find_map(Disk::tier)
     }
+}
 
-    pub(super) fn disk_tier(&self) -> Option<Arc<DiskTier>> {
-        self.disk.as_ref().and_then(|slot| slot.tier())
+fn disk_stats(disk: &Disk) -> DiskStats {
+    let (tier, counters) = (disk.tier(), disk.counters());
+    DiskStats {
+        place: Arc::clone(disk.label()),
+        in_use: tier.is_some(),
+        capacity_bytes: disk.slot().size_bytes(),
+        entries: disk.entries(),
+        index_bytes: tier.as_ref().map_or(0, |tier| tier.index_bytes()),
+        waiting_bytes: tier.map_or(0, |tier| tier.waiting_bytes()),
+        hits: read(&counters.hits),
+        misses: read(&counters.misses),
+        writes: read(&counters.writes),
+        written_bytes: read(&counters.written_bytes),
+        rewrites: read(&counters.rewrites),
+        refused_uses: read(&counters.refused_uses),
+        refused_rate: read(&counters.refused_rate),
+        refused_quota: read(&counters.refused_quota),
+        refused_index: read(&counters.refused_index),
+        refused_full: read(&counters.refused_full),
+        refused_size: read(&counters.refused_size),
+        lost: read(&counters.lost),
+        read_errors: read(&counters.read_errors),
+        corrupt: read(&counters.corrupt),
+        failures: read(&counters.failures),
+        recoveries: read(&counters.recoveries),
     }
+}
+
+fn disk_paths(config: &Config) -> Vec<PathBuf> {
+    config.disks.iter().map(|disk| disk.path.clone()).collect()
+}
+
+/// Where it is kept what a disk has missed.
+fn doubts_file(state: &Path, disk: &Path) -> PathBuf {
+    state.join(format!("disk-{:016x}.doubts", super::disks::seed_of(disk)))
 }
 
 impl Drop for Store {

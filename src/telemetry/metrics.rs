@@ -147,6 +147,7 @@ pub struct Metrics {
     sites: Mutex<BTreeMap<Box<str>, Arc<SiteMetrics>>>,
     sources: Mutex<BTreeMap<&'static str, Source>>,
     purges: [[AtomicU64; PURGE_MODES]; PURGE_TARGETS],
+    purge_failures: AtomicU64,
 }
 
 impl Metrics {
@@ -158,10 +159,17 @@ impl Metrics {
             sites: Mutex::default(),
             sources: Mutex::default(),
             purges: array::from_fn(|_| zeros()),
+            purge_failures: AtomicU64::new(0),
         })
     }
 
     /// The cells of a site, to be asked for once when a configuration is put in place, not at each request.
+    /// Whether numbers are told apart by site.
+    #[must_use]
+    pub fn is_per_site(&self) -> bool {
+        self.config.per_site
+    }
+
     /// Requests of no site go to the name `-`. Without `per_site` all names share one set.
     #[must_use]
     pub fn site(&self, name: &str) -> Arc<SiteMetrics> {
@@ -185,6 +193,11 @@ impl Metrics {
         self.sources.lock().insert(name, Arc::new(source));
     }
 
+    /// A purge that could not be written, and does not hold.
+    pub fn purge_failed(&self) {
+        self.purge_failures.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Counts purged items.
     pub fn purged(&self, target: PurgeTarget, mode: PurgeMode, items: u64) {
         let cells = self.purges.get(target as usize);
@@ -204,6 +217,8 @@ impl Metrics {
                 exposition.add(names::PURGES, &labels, cell.load(Ordering::Relaxed));
             }
         }
+        let failures = self.purge_failures.load(Ordering::Relaxed);
+        exposition.add(names::PURGE_FAILURES, &[], failures);
         let sites = self.sites.lock().clone();
         for (name, site) in &sites {
             site.expose(name, &mut exposition);
@@ -234,6 +249,7 @@ pub struct SiteMetrics {
     decisions: Tally,
     origin_errors: Tally,
     digest_mismatches: AtomicU64,
+    tag_overflows: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -278,6 +294,7 @@ impl SiteMetrics {
             decisions: Tally::new(),
             origin_errors: Tally::new(),
             digest_mismatches: AtomicU64::new(0),
+            tag_overflows: AtomicU64::new(0),
         }
     }
 
@@ -343,6 +360,11 @@ impl SiteMetrics {
     /// A body from the origin that is not what its digest says.
     pub fn digest_mismatch(&self) {
         self.digest_mismatches.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A response with more tags than are told apart.
+    pub fn tag_overflow(&self) {
+        self.tag_overflows.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts a request as in flight until the guard is dropped.
@@ -457,6 +479,10 @@ impl SiteMetrics {
         }
         let mismatches = self.digest_mismatches.load(Ordering::Relaxed);
         exposition.add(names::DIGEST_MISMATCHES, &with(&[]), mismatches);
+        let overflows = self.tag_overflows.load(Ordering::Relaxed);
+        if overflows > 0 {
+            exposition.add(names::TAG_OVERFLOWS, &with(&[]), overflows);
+        }
         let requests = self.requests_in_flight.value();
         exposition.add_signed(names::REQUESTS_IN_FLIGHT, &with(&[]), requests);
         exposition.add_signed(

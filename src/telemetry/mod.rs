@@ -24,4 +24,4 @@ pub use self::metrics::{
     SiteMetrics, WarmOutcome,
 };
 pub use self::names::{Kind, Name};
-pub use self::record::Record;
+pub use self::record::{Record, Timestamp};

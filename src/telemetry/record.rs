@@ -52,7 +52,7 @@ pub struct Record {
 /// What is written; the order is the order in the line.
 #[derive(Serialize)]
 struct Line<'a> {
-    time: Instant,
+    time: Timestamp,
     site: &'a str,
     peer: IpAddr,
     method: &'a str,
@@ -81,7 +81,7 @@ impl Record {
     /// Appends this as one line of JSON. Bytes that are no UTF-8 become U+FFFD.
     pub(super) fn write_to(&self, buffer: &mut Vec<u8>) {
         let line = Line {
-            time: Instant(self.time),
+            time: Timestamp(self.time),
             site: &self.site,
             peer: self.peer,
             method: self.method.as_str(),
@@ -126,15 +126,16 @@ fn microseconds(duration: Duration) -> f64 {
 }
 
 /// A point in time that reads as RFC 3339 in UTC with milliseconds.
-struct Instant(SystemTime);
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timestamp(pub SystemTime);
 
-impl Serialize for Instant {
+impl Serialize for Timestamp {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-impl fmt::Display for Instant {
+impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let since = self.0.duration_since(UNIX_EPOCH).unwrap_or_default();
         let (year, month, day) = civil(since.as_secs() / 86_400);
@@ -240,7 +241,7 @@ pub(super) mod tests {
     #[track_caller]
     fn check_time(seconds: u64, expect: &str) {
         let time = UNIX_EPOCH + Duration::from_secs(seconds);
-        assert_eq!(Instant(time).to_string(), expect);
+        assert_eq!(Timestamp(time).to_string(), expect);
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod conditional;
 mod crash;
 mod digest;
 mod disk_fault;
+mod disks;
 mod explain;
 mod flights;
 mod freshness;

@@ -235,7 +235,7 @@ async fn looking_brings_nothing_into_memory_and_counts_as_no_hit() {
         assert_eq!(report["variants"][0]["tiers"], json!(["disk"]));
     }
     assert_eq!(stats().memory, before.memory);
-    let disk = |stats: brim::store::Stats| stats.disk.map(|disk| (disk.hits, disk.misses));
+    let disk = |stats: brim::store::Stats| stats.disks.first().map(|disk| (disk.hits, disk.misses));
     assert_eq!(disk(stats()), disk(before));
     let metrics = edge.admin(Method::GET, "/metrics", &Value::Null).await;
     assert!(!metrics.text().contains("brim_requests_total"));

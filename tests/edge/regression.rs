@@ -277,11 +277,13 @@ async fn a_stale_object_whose_bytes_are_gone_is_not_validated_but_fetched() {
         edge.get("/a.css").await;
         edge.settled().await;
         let head = EntryKey::head(store.hash(&[b"site p=/a.css"]));
-        let Some(Entry::Object(object)) = store.memory(&head) else {
+        let Some(Entry::Object(object)) = store.site("site").memory(&head) else {
             panic!("the head is kept under the hash of its key");
         };
         assert!(matches!(object.body, Body::Chunked { .. }), "kept apart");
-        store.remove(&EntryKey::chunk(object.version, 0));
+        store
+            .site("site")
+            .remove(&EntryKey::chunk(object.version, 0));
         edge.pass_seconds(20);
         let answer = edge
             .get_with("/a.css", &[("accept-encoding", coding)])

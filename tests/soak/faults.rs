@@ -47,6 +47,13 @@ impl Fault {
         }
     }
 
+    /// By its name, as it is printed.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        FAULTS
+            .into_iter()
+            .find(|fault| format!("{fault:?}").eq_ignore_ascii_case(name))
+    }
+
     pub(crate) fn strike(self, var: &Path, chance: &mut Chance) {
         let data = files(&var.join("cache"));
         let large: Vec<&PathBuf> = data.iter().filter(|file| length(file) >= 1 << 20).collect();

@@ -1,10 +1,10 @@
 //! The program under load, killed at random points and started again on what it left, for as long as one likes:
 //!
 //! ```text
-//! cargo test --release --test soak -- --rounds 200 --minutes 20 [--seed N] [--folder PATH] [--program PATH]
+//! cargo test --release --test soak -- --rounds 200 --minutes 20 [--seed N] [--folder PATH] [--program PATH] [--fault NAME]
 //! ```
 //!
-//! Without arguments it is a part of `cargo test`, some rounds and seconds long. It ends with what it has counted, and
+//! With `--fault flipclocks`, for example, that befalls the files after every life. Without arguments it is a part of `cargo test`, some rounds and seconds long. It ends with what it has counted, and
 //! fails when anything was wrong: bytes that are not the resource's, an answer from before an acknowledged purge, a
 //! 5xx while the origin is healthy, an answer that ends early and does not say so.
 #![expect(
@@ -45,6 +45,7 @@ struct Arguments {
     seed: u64,
     folder: Option<PathBuf>,
     program: PathBuf,
+    fault: Option<Fault>,
 }
 
 impl Arguments {
@@ -56,6 +57,7 @@ impl Arguments {
             seed: 1,
             folder: None,
             program: env!("CARGO_BIN_EXE_brim").into(),
+            fault: None,
         };
         let mut words = std::env::args().skip(1);
         while let Some(word) = words.next() {
@@ -70,6 +72,10 @@ impl Arguments {
                 "--seed" => arguments.seed = number(),
                 "--folder" => arguments.folder = words.next().map(PathBuf::from),
                 "--program" => arguments.program = words.next().expect("a path").into(),
+                "--fault" => {
+                    let name = words.next().unwrap_or_default();
+                    arguments.fault = Some(Fault::named(&name).expect("the name of a fault"));
+                }
                 "--list" => {
                     println!("soak: test");
                     return None;
@@ -142,7 +148,10 @@ impl Soak {
                 Ok(End::Drained) => drains += 1,
                 Err(error) => failures.push(format!("round {round}: {error}")),
             }
-            if let Some(fault) = Fault::of_round(round, &mut chance) {
+            let fault = arguments
+                .fault
+                .or_else(|| Fault::of_round(round, &mut chance));
+            if let Some(fault) = fault {
                 self.tally
                     .happened(format!("after round {round}: {fault:?}"));
                 fault.strike(&self.folder.join("var"), &mut chance);

@@ -7,8 +7,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::super::control::Control;
-use super::super::purge::new_id;
 use super::super::refusal::Refusal;
+use super::super::token::new_id;
 use super::job::Job;
 use super::order::Plan;
 use super::record::WarmState;

@@ -1,5 +1,8 @@
-use super::slot::{Marks, Purge, Purged, Slot, TrafficSlot};
+use std::sync::Arc;
+
+use super::slot::{ANY_TAG, Marks, Purge, Purged, Slot, TrafficSlot};
 use super::table::Clocks;
+use crate::policy;
 use crate::store::Object;
 
 /// A purge that an object is too old for.
@@ -90,10 +93,14 @@ impl Clocks {
             });
         };
         let tables = self.tables();
-        let site = object.site().to_owned();
+        let site: Arc<str> = object.site().into();
+        let url = Slot::Url {
+            site: None,
+            url: object.url,
+        };
         consider(ClockTarget::Everything, tables.marks(&Slot::Everything));
         consider(ClockTarget::Site, tables.marks(&Slot::Site(site.clone())));
-        consider(ClockTarget::Url, tables.marks(&Slot::Url(object.url)));
+        consider(ClockTarget::Url, tables.marks(&url));
         let by_traffic = tables.traffic_marks(&site, TrafficSlot::Url(object.url));
         consider(ClockTarget::UrlByTraffic, by_traffic);
         for tag in object.tags() {
@@ -105,14 +112,21 @@ impl Clocks {
             let by_traffic = tables.traffic_marks(&site, TrafficSlot::Tag(tag));
             consider(ClockTarget::TagByTraffic(tag), by_traffic);
         }
+        if object.tags().contains(&ANY_TAG) {
+            let any = tables.site(&site).any_tag();
+            consider(ClockTarget::Tag(ANY_TAG), Some(any));
+        }
         let path = object.path();
         // A path has as many beginnings as bytes, and a request line bounds those.
         for prefix in (1..=path.len()).filter_map(|length| path.get(..length)) {
-            let slot = Slot::Prefix {
-                site: site.clone(),
-                prefix: prefix.to_owned(),
-            };
-            consider(ClockTarget::Prefix(prefix.to_owned()), tables.marks(&slot));
+            for host in std::iter::once(None).chain(policy::host_of(object.key()).map(Some)) {
+                let slot = Slot::Prefix {
+                    site: site.clone(),
+                    host: host.map(Into::into),
+                    prefix: prefix.to_owned(),
+                };
+                consider(ClockTarget::Prefix(prefix.to_owned()), tables.marks(&slot));
+            }
         }
         hits
     }

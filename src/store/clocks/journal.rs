@@ -1,9 +1,10 @@
 //! The clocks on stable storage: one thread owns the database, and commits what waits in one go. It gives
 //! the numbers of invalidations, too, and writes those to their log.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,14 +12,19 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use redb::{Database, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{
+    Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
+    WriteTransaction,
+};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
 use super::log::{Frames, Record, Replay, TrafficLog};
-use super::slot::{Invalidation, Marks, PurgeItem, Slot, TrafficSlot};
+use super::notes::{KEPT, Note, Noted};
+use super::slot::{Invalidation, Marks, PurgeItem, RowKey, Slot, TrafficSlot};
 use super::table::Tables;
 use super::traffic::{Admission, Bound, TrafficChanges, TrafficPlan};
+use super::witness::{Told, Witness};
 use crate::clock::SharedClock;
 use crate::store::StoreError;
 
@@ -43,6 +49,8 @@ const MARKS: TableDefinition<'static, &[u8], (u64, u64)> = TableDefinition::new(
 const NUMBERS: TableDefinition<'static, &str, u64> = TableDefinition::new("numbers");
 const NAMES: TableDefinition<'static, &str, &str> = TableDefinition::new("names");
 
+/// What is to be said later of purges, by their numbers: a name and the words.
+const NOTES: TableDefinition<'static, u64, (&str, &str)> = TableDefinition::new("notes");
 /// What invalidations have left, while their log cannot be written.
 const TRAFFIC: TableDefinition<'static, &[u8], (u64, u64)> = TableDefinition::new("traffic");
 
@@ -78,6 +86,7 @@ enum Call {
 #[derive(Debug)]
 struct PurgeCall {
     items: Vec<PurgeItem>,
+    note: Option<Note>,
     answer: oneshot::Sender<Result<u64, StoreError>>,
 }
 
@@ -113,24 +122,29 @@ impl Journal {
         clock: SharedClock,
     ) -> Result<(Self, Arc<Tables>, String), StoreError> {
         let path = state.join(FILE);
-        let opened = match open_and_read(&path) {
+        let opened = match open_and_read(state, &path) {
             Err(failure) if is_corruption(&failure) => {
                 // The purges in it are lost. That is safe: the new database has a new name, and the
                 // disk tier starts empty when that changes.
-                warn!(path = %path.display(), error = %failure, "the purge clocks start anew");
-                fs::rename(&path, path.with_extension("corrupt"))
-                    .map_err(|error| StoreError::state("put aside", &path, error))?;
-                open_and_read(&path)?
+                put_aside(&path, &failure)?;
+                open_and_read(state, &path)?
             }
             opened => opened?,
         };
         let mut log = TrafficLog::new(state, &opened.identity);
         replay(&mut log, &opened)?;
+        let mut witness = opened.witness;
+        if let Err(error) = witness.tell(opened.sequence) {
+            warn!(path = %path.display(), %error, "the number of the last purge was not noted");
+        }
         let tables = Arc::new(opened.tables);
         let (calls, inbox) = mpsc::channel(CALLS_WAITING_MAX);
         let scribe = Scribe {
+            state: state.to_owned(),
             path: path.clone(),
             database: Some(opened.database),
+            durable: opened.sequence,
+            witness,
             max_clocks: limits.max_clocks.max(1),
             clock,
             log,
@@ -150,9 +164,18 @@ impl Journal {
         Ok((journal, tables, opened.identity))
     }
 
-    pub(super) async fn purge(&self, items: Vec<PurgeItem>) -> Result<u64, StoreError> {
+    pub(super) async fn purge(
+        &self,
+        items: Vec<PurgeItem>,
+        note: Option<Note>,
+    ) -> Result<u64, StoreError> {
         let (answer, answered) = oneshot::channel();
-        self.send(Call::Purge(PurgeCall { items, answer })).await?;
+        let call = PurgeCall {
+            items,
+            note: note.filter(Note::fits),
+            answer,
+        };
+        self.send(Call::Purge(call)).await?;
         answered.await.map_err(|_| StoreError::Closed)?
     }
 
@@ -209,7 +232,11 @@ impl Drop for Journal {
 
 /// The thread.
 struct Scribe {
+    state: PathBuf,
     path: PathBuf,
+    /// The last number that the database was told.
+    durable: u64,
+    witness: Witness,
     /// `None` after an error: redb refuses to go on with a database that failed, so it is opened anew.
     database: Option<Database>,
     tables: Arc<Tables>,
@@ -257,8 +284,8 @@ impl Scribe {
         }
     }
 
-    fn serve_purges(&mut self, batch: Vec<PurgeCall>) {
-        let plan = self.plan(&batch);
+    fn serve_purges(&mut self, mut batch: Vec<PurgeCall>) {
+        let plan = self.plan(&mut batch);
         let outcome = self.commit(&plan, &Rows::Leave);
         match outcome {
             Ok(()) => {
@@ -340,7 +367,9 @@ impl Scribe {
         let plan = Plan {
             first: changes.first,
             last: changes.last,
-            changed: raised,
+            changed: of_slots(&raised),
+            sites: HashSet::new(),
+            notes: Vec::new(),
             floor: None,
             reserved,
         };
@@ -348,12 +377,12 @@ impl Scribe {
         if is_cleared {
             self.has_rows = false;
         }
-        if !plan.changed.is_empty() {
+        if !raised.is_empty() {
             // Not sooner: until the clock of the site is durable, the log must have what it stands for.
             self.log.rewrite_next();
         }
         self.reserved = reserved.unwrap_or(self.reserved);
-        Ok(plan.changed)
+        Ok(raised)
     }
 
     fn write_log(&mut self, changes: &TrafficChanges, uptime: Duration) -> io::Result<()> {
@@ -380,26 +409,34 @@ impl Scribe {
     }
 
     /// What the batch changes, without changing it.
-    fn plan(&self, batch: &[PurgeCall]) -> Plan {
+    fn plan(&self, batch: &mut [PurgeCall]) -> Plan {
         let first = self.tables.sequence.load(Ordering::Acquire) + 1;
-        let mut changed: HashMap<Slot, Marks> = HashMap::new();
+        let mut changed: BTreeMap<RowKey, Change> = BTreeMap::new();
+        let (mut sites, mut notes) = (HashSet::new(), Vec::new());
         let mut new_slots = 0;
         let mut last = first;
-        for (call, sequence) in batch.iter().zip(first..) {
+        for (call, sequence) in batch.iter_mut().zip(first..) {
             last = sequence;
-            for item in &call.items {
-                let marks = changed.entry(item.slot.clone()).or_insert_with(|| {
-                    let known = self.tables.marks(&item.slot);
+            notes.extend(call.note.take().map(|note| (sequence, note)));
+            for PurgeItem { slot, kind } in std::mem::take(&mut call.items) {
+                if !sites.contains(&slot.site().cloned()) {
+                    sites.insert(slot.site().cloned());
+                }
+                let change = changed.entry(slot.encode()).or_insert_with(|| {
+                    let known = self.tables.marks(&slot);
                     new_slots += usize::from(known.is_none());
-                    known.unwrap_or_default()
+                    let marks = known.unwrap_or_default();
+                    Change { slot, marks }
                 });
-                marks.raise(item.kind, sequence);
+                change.marks.raise(kind, sequence);
             }
         }
         let mut plan = Plan {
             first,
             last,
             changed,
+            sites,
+            notes,
             floor: None,
             reserved: None,
         };
@@ -414,7 +451,7 @@ impl Scribe {
     fn new_floor(&self, plan: &Plan, slots: usize) -> u64 {
         let mut latest: Vec<u64> = Vec::with_capacity(slots);
         self.tables.each_marks(|marks| latest.push(marks.latest()));
-        latest.extend(plan.changed.values().map(Marks::latest));
+        latest.extend(plan.changed.values().map(|change| change.marks.latest()));
         // A slot that is known and changed is in there twice: the floor rises a little more than it must.
         let keep = self.max_clocks - self.max_clocks / 10;
         let drop = latest.len().saturating_sub(keep).clamp(1, latest.len());
@@ -425,11 +462,45 @@ impl Scribe {
     fn commit(&mut self, plan: &Plan, rows: &Rows<'_>) -> Result<(), StoreError> {
         let database = match self.database.take() {
             Some(database) => database,
-            None => open_database(&self.path)?,
+            None => self.open_again()?,
         };
-        write(&database, plan, rows)?;
+        let database = guarded(|| write(&database, plan, rows).map(|()| database))?;
         self.database = Some(database);
+        self.durable = plan.last;
+        if let Err(error) = self.witness.tell(plan.last) {
+            let path = self.path.display();
+            warn!(%path, %error, "the number of the last purge was not noted");
+        }
         Ok(())
+    }
+
+    /// The database, after an error. If it has lost what it was told, it is put aside: what holds in memory
+    /// goes on to hold, and the next start begins with an empty disk.
+    fn open_again(&mut self) -> Result<Database, StoreError> {
+        let known = self.witness.identity();
+        let failure = match guarded(|| open_database(&self.path).and_then(head_of)) {
+            Ok((database, head)) if head.sequence >= self.durable && head.identity == known => {
+                return Ok(database);
+            }
+            Ok(_) => rolled_back(),
+            Err(failure) if is_corruption(&failure) => failure,
+            Err(failure) => return Err(failure),
+        };
+        put_aside(&self.path, &failure)?;
+        let (database, identity) = guarded(|| {
+            let database = open_database(&self.path)?;
+            let identity = read_all(&database, &self.path, &Tables::new())?.identity;
+            Ok((database, identity))
+        })?;
+        let sequence = self.tables.sequence.load(Ordering::Acquire);
+        let mut plan = Plan::empty(sequence);
+        plan.floor = Some(sequence);
+        plan.reserved = Some(self.reserved);
+        write(&database, &plan, &Rows::Leave)?;
+        self.has_rows = false;
+        self.log = TrafficLog::new(&self.state, &identity);
+        self.witness = Witness::new(&self.state, &identity);
+        Ok(database)
     }
 }
 
@@ -438,10 +509,28 @@ struct Plan {
     /// The number of the first call; each further call has the next.
     first: u64,
     last: u64,
-    changed: HashMap<Slot, Marks>,
+    /// In the order of the database's rows: neighbours share their pages.
+    changed: BTreeMap<RowKey, Change>,
+    /// The sites that it concerns; `None` is any.
+    sites: HashSet<Option<Arc<str>>>,
+    notes: Vec<(u64, Note)>,
     floor: Option<u64>,
     /// Numbers up to this one may be given to what is not in the database.
     reserved: Option<u64>,
+}
+
+/// What a slot has from now on.
+struct Change {
+    slot: Slot,
+    marks: Marks,
+}
+
+fn of_slots(marks: &HashMap<Slot, Marks>) -> BTreeMap<RowKey, Change> {
+    let changes = marks.iter().map(|(slot, marks)| {
+        let (slot, marks) = (slot.clone(), *marks);
+        (slot.encode(), Change { slot, marks })
+    });
+    changes.collect()
 }
 
 /// What becomes of the invalidations in the database.
@@ -454,25 +543,41 @@ enum Rows<'a> {
 }
 
 impl Plan {
+    /// One that changes nothing, after the number `sequence`.
+    fn empty(sequence: u64) -> Self {
+        Self {
+            first: sequence,
+            last: sequence,
+            changed: BTreeMap::new(),
+            sites: HashSet::new(),
+            notes: Vec::new(),
+            floor: None,
+            reserved: None,
+        }
+    }
+
     /// Makes the batch hold. Only after it is durable: else a fetch could begin with a number that a
-    /// crash then gives to another purge.
+    /// crash then gives to another purge. No lock is held for longer than one slot takes.
     fn publish(self, tables: &Tables) {
         if let Some(floor) = self.floor {
             // Before the clocks go that it stands in for.
             tables.floor.store(floor, Ordering::Release);
         }
-        let slots: Vec<Slot> = self.changed.keys().cloned().collect();
-        for (slot, marks) in self.changed {
-            tables.set(slot, marks);
+        for Change { slot, marks } in self.changed.values() {
+            tables.set(slot, *marks);
         }
         if let Some(floor) = self.floor {
             tables.drop_up_to(floor);
+        }
+        for (sequence, Note { id, text }) in self.notes {
+            let text = text.into();
+            tables.notes.lock().add(&id, Noted { sequence, text });
         }
         tables.sequence.store(self.last, Ordering::Release);
         // Last: who sees the new epoch sees all the above.
         match self.floor {
             Some(_) => tables.turn_all_epochs(),
-            None => tables.turn_epochs(&slots),
+            None => tables.turn_epochs(&self.sites),
         }
     }
 }
@@ -482,9 +587,9 @@ fn write(database: &Database, plan: &Plan, rows: &Rows<'_>) -> Result<(), StoreE
     let transaction = database.begin_write().map_err(redb::Error::from)?;
     {
         let mut table = transaction.open_table(MARKS).map_err(redb::Error::from)?;
-        for (slot, marks) in &plan.changed {
+        for (key, Change { marks, .. }) in &plan.changed {
             table
-                .insert(slot.encode().as_slice(), (marks.hard, marks.soft))
+                .insert(key.as_slice(), (marks.hard, marks.soft))
                 .map_err(redb::Error::from)?;
         }
         let mut numbers = transaction.open_table(NUMBERS).map_err(redb::Error::from)?;
@@ -497,6 +602,7 @@ fn write(database: &Database, plan: &Plan, rows: &Rows<'_>) -> Result<(), StoreE
                 .map_err(redb::Error::from)?;
         }
         write_rows(&transaction, rows)?;
+        write_notes(&transaction, &plan.notes)?;
         if let Some(floor) = plan.floor {
             numbers.insert("floor", floor).map_err(redb::Error::from)?;
             table
@@ -505,6 +611,20 @@ fn write(database: &Database, plan: &Plan, rows: &Rows<'_>) -> Result<(), StoreE
         }
     }
     transaction.commit().map_err(redb::Error::from)?;
+    Ok(())
+}
+
+fn write_notes(transaction: &WriteTransaction, notes: &[(u64, Note)]) -> Result<(), redb::Error> {
+    if notes.is_empty() {
+        return Ok(());
+    }
+    let mut table = transaction.open_table(NOTES)?;
+    for (sequence, Note { id, text }) in notes {
+        table.insert(sequence, (id.as_str(), text.as_str()))?;
+    }
+    while table.len()? > KEPT as u64 {
+        table.pop_first()?;
+    }
     Ok(())
 }
 
@@ -530,19 +650,68 @@ struct Opened {
     database: Database,
     tables: Tables,
     identity: String,
+    /// The last number that it was told.
+    sequence: u64,
+    witness: Witness,
     has_rows: bool,
 }
 
-fn open_and_read(path: &Path) -> Result<Opened, StoreError> {
-    let database = open_database(path)?;
-    let tables = Tables::new();
-    let identity = read_all(&database, path, &tables)?;
+fn open_and_read(state: &Path, path: &Path) -> Result<Opened, StoreError> {
+    let (database, tables, head) = guarded(|| {
+        let mut database = open_database(path)?;
+        // Pages are not verified as they are read. A database that had to be mended has lost something.
+        match database.check_integrity().map_err(redb::Error::from)? {
+            true => {}
+            false => return Err(rolled_back()),
+        }
+        let tables = Tables::new();
+        let head = read_all(&database, path, &tables)?;
+        Ok((database, tables, head))
+    })?;
+    let witness = Witness::new(state, &head.identity);
+    match witness.read() {
+        Told::Nothing => {}
+        Told::Sequence(told) if told <= head.sequence => {}
+        Told::Sequence(_) => return Err(rolled_back()),
+        // It cannot be known whether the database has all that was confirmed.
+        Told::Damaged => purge_older(&database, &tables)?,
+    }
     let has_rows = tables.traffic() > 0;
     Ok(Opened {
         database,
         tables,
-        identity,
+        identity: head.identity,
+        sequence: head.sequence,
+        witness,
         has_rows,
+    })
+}
+
+/// Purges all that was fetched before now.
+fn purge_older(database: &Database, tables: &Tables) -> Result<(), StoreError> {
+    let sequence = tables.sequence.load(Ordering::Acquire);
+    let mut plan = Plan::empty(sequence);
+    plan.floor = Some(sequence);
+    write(database, &plan, &Rows::Leave)?;
+    plan.publish(tables);
+    Ok(())
+}
+
+fn rolled_back() -> StoreError {
+    redb::Error::Corrupted("purges that were confirmed are not in it".to_owned()).into()
+}
+
+fn put_aside(path: &Path, failure: &StoreError) -> Result<(), StoreError> {
+    warn!(path = %path.display(), error = %failure, "the purge clocks start anew");
+    fs::rename(path, path.with_extension("corrupt"))
+        .map_err(|error| StoreError::state("put aside", path, error))
+}
+
+/// Runs what reads or writes pages that may be damaged: where the database gives up on one, that is an error
+/// like any other.
+fn guarded<T>(act: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    catch_unwind(AssertUnwindSafe(act)).unwrap_or_else(|_| {
+        Err(redb::Error::Corrupted("a page of it makes no sense".to_owned()).into())
     })
 }
 
@@ -563,18 +732,9 @@ fn replay(log: &mut TrafficLog, opened: &Opened) -> Result<(), StoreError> {
                 path,
                 reason, "invalidations are lost: all that is older is purged"
             );
-            // Every number that an invalidation had is at or below this. On stable storage before the
-            // file goes, which would say so again at each start.
-            let sequence = tables.sequence.load(Ordering::Acquire);
-            let plan = Plan {
-                first: sequence,
-                last: sequence,
-                changed: HashMap::new(),
-                floor: Some(sequence),
-                reserved: None,
-            };
-            write(&opened.database, &plan, &Rows::Leave)?;
-            plan.publish(tables);
+            // Every number that an invalidation had is at or below the last one. On stable storage before
+            // the file goes, which would say so again at each start.
+            purge_older(&opened.database, tables)?;
             if let Err(error) = log.remove() {
                 warn!(path, %error, "the damaged log of invalidations cannot be removed");
             }
@@ -590,7 +750,7 @@ fn replay(log: &mut TrafficLog, opened: &Opened) -> Result<(), StoreError> {
 
 /// Adds to what invalidations have left on a slot, unless the site's own clock says it already.
 fn add_traffic(tables: &Tables, site: &str, slot: TrafficSlot, mut marks: Marks) {
-    let raised = tables.marks(&Slot::Site(site.to_owned()));
+    let raised = tables.marks(&Slot::Site(site.into()));
     if raised.is_some_and(|raised| raised.covers(marks)) {
         return;
     }
@@ -605,25 +765,60 @@ fn open_database(path: &Path) -> Result<Database, StoreError> {
         .map_err(|error| redb::Error::from(error).into())
 }
 
+/// Whether the file is to blame, and not what holds it.
 fn is_corruption(failure: &StoreError) -> bool {
     let StoreError::Clocks { source } = failure else {
         return false;
     };
     match source.as_ref() {
-        redb::Error::Corrupted(_) => true,
         // What redb says of a file that is none of its own.
         redb::Error::Io(error) => matches!(
             error.kind(),
             io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
         ),
+        redb::Error::Corrupted(_)
+        | redb::Error::UpgradeRequired(_)
+        | redb::Error::TableTypeMismatch { .. }
+        | redb::Error::TableIsMultimap(_)
+        | redb::Error::TypeDefinitionChanged { .. } => true,
         _ => false,
     }
 }
 
+/// What the database says of itself.
+#[derive(Default)]
+struct HeadRows {
+    identity: String,
+    /// The last number that it was told.
+    sequence: u64,
+}
+
+fn head_of(mut database: Database) -> Result<(Database, HeadRows), StoreError> {
+    if !database.check_integrity().map_err(redb::Error::from)? {
+        return Err(rolled_back());
+    }
+    let head = match read_head(&database) {
+        // It is new: somebody has taken the file away.
+        Err(redb::Error::TableDoesNotExist(_)) => HeadRows::default(),
+        head => head?,
+    };
+    Ok((database, head))
+}
+
+fn read_head(database: &Database) -> Result<HeadRows, redb::Error> {
+    let transaction = database.begin_read()?;
+    let sequence = transaction.open_table(NUMBERS)?.get("sequence")?;
+    let identity = transaction.open_table(NAMES)?.get("identity")?;
+    Ok(HeadRows {
+        sequence: sequence.map_or(0, |sequence| sequence.value()),
+        identity: identity.map_or_else(String::new, |name| name.value().to_owned()),
+    })
+}
+
 /// Fills `tables` from the database, and names it if it is new.
-fn read_all(database: &Database, path: &Path, tables: &Tables) -> Result<String, StoreError> {
+fn read_all(database: &Database, path: &Path, tables: &Tables) -> Result<HeadRows, StoreError> {
     let transaction = database.begin_write().map_err(redb::Error::from)?;
-    let identity;
+    let (identity, sequence);
     {
         let mut numbers = transaction.open_table(NUMBERS).map_err(redb::Error::from)?;
         let number = |numbers: &redb::Table<'_, &str, u64>, name: &str| {
@@ -645,7 +840,7 @@ fn read_all(database: &Database, path: &Path, tables: &Tables) -> Result<String,
                 });
             }
         }
-        let sequence = number(&numbers, "sequence")?.unwrap_or_default();
+        sequence = number(&numbers, "sequence")?.unwrap_or_default();
         let reserved = number(&numbers, "reserved")?.unwrap_or_default();
         let mut floor = number(&numbers, "floor")?.unwrap_or_default();
 
@@ -673,10 +868,17 @@ fn read_all(database: &Database, path: &Path, tables: &Tables) -> Result<String,
             let (key, value) = row.map_err(redb::Error::from)?;
             let (hard, soft) = value.value();
             match Slot::decode(key.value()) {
-                Some(slot) => tables.set(slot, Marks { hard, soft }),
+                Some(slot) => tables.set(&slot, Marks { hard, soft }),
                 // Unknown what it purges, so it purges everything that is older.
                 None => floor = floor.max(hard.max(soft)),
             }
+        }
+        let notes = transaction.open_table(NOTES).map_err(redb::Error::from)?;
+        for row in notes.iter().map_err(redb::Error::from)? {
+            let (number, value) = row.map_err(redb::Error::from)?;
+            let (id, text) = value.value();
+            let (sequence, text) = (number.value(), text.into());
+            tables.notes.lock().add(id, Noted { sequence, text });
         }
         let rows = transaction.open_table(TRAFFIC).map_err(redb::Error::from)?;
         for row in rows.iter().map_err(redb::Error::from)? {
@@ -694,7 +896,7 @@ fn read_all(database: &Database, path: &Path, tables: &Tables) -> Result<String,
         tables.floor.store(floor, Ordering::Release);
     }
     transaction.commit().map_err(redb::Error::from)?;
-    Ok(identity)
+    Ok(HeadRows { identity, sequence })
 }
 
 #[cfg(test)]
@@ -706,7 +908,10 @@ mod tests {
     /// A scribe whose database is in a folder that is not there.
     fn scribe(state: &Path, missing: &Path) -> Scribe {
         Scribe {
+            state: state.to_owned(),
             path: missing.join(FILE),
+            durable: 0,
+            witness: Witness::new(state, ""),
             database: None,
             tables: Arc::new(Tables::new()),
             max_clocks: 10,

@@ -12,13 +12,16 @@
 mod hits;
 mod journal;
 mod log;
+mod notes;
 mod slot;
 mod table;
 mod traffic;
+mod witness;
 
 #[cfg(test)]
 mod tests;
 
 pub use self::hits::{ClockHit, ClockTarget};
-pub use self::slot::{Invalidation, Purge, PurgeItem, Purged, Slot, TrafficSlot};
+pub use self::notes::{Note, Noted};
+pub use self::slot::{ANY_TAG, Invalidation, Purge, PurgeItem, Purged, Slot, Subject, TrafficSlot};
 pub use self::table::{Clocks, SiteClock};

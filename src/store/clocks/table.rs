@@ -1,16 +1,22 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use super::journal::{Journal, Limits};
-use super::slot::{Invalidation, Marks, PurgeItem, Purged, Slot, TrafficSlot};
+use super::notes::{Note, Noted, Notes};
+use super::slot::{ANY_TAG, Invalidation, Marks, PurgeItem, Purged, Slot, Subject, TrafficSlot};
 use crate::clock::{SharedClock, SystemClock};
+use crate::policy;
+use crate::store::hash::FoldBuilder;
 use crate::store::{Object, StoreError};
 
-const URL_SHARDS: usize = 64;
+/// A shard of two million clocks has some 8000: what a growing or shrinking table holds up its readers for
+/// stays far below a millisecond.
+const SHARDS: usize = 256;
 
 /// The purge clocks of the node.
 #[derive(Debug)]
@@ -85,7 +91,23 @@ impl Clocks {
         if items.is_empty() {
             return Ok(self.sequence());
         }
-        self.journal.purge(items).await
+        self.journal.purge(items, None).await
+    }
+
+    /// As [`Clocks::purge`], with words about it that are found again by their name, also after a restart:
+    /// they are written with the purge.
+    ///
+    /// # Errors
+    ///
+    /// As [`Clocks::purge`].
+    pub async fn purge_noted(&self, items: Vec<PurgeItem>, note: Note) -> Result<u64, StoreError> {
+        self.journal.purge(items, Some(note)).await
+    }
+
+    /// The words about a purge, if it is among the last.
+    #[must_use]
+    pub fn noted(&self, id: &str) -> Option<Noted> {
+        self.tables.notes.lock().find(id)
     }
 
     /// Purges what traffic has shown to be out of date, all or nothing, and returns the number of this
@@ -128,14 +150,13 @@ impl Clocks {
         if object.cleared_epoch.load(Ordering::Relaxed) == epoch {
             return Purged::No;
         }
-        let purged = self.check_marks(
-            site,
-            object.url,
-            object.path(),
-            &object.tags(),
-            object.body_seq,
-            object.checked_seq,
-        );
+        let subject = Subject {
+            url: object.url,
+            host: policy::host_of(object.key()),
+            path: object.path(),
+            tags: &object.tags(),
+        };
+        let purged = self.check_marks(site, &subject, object.body_seq, object.checked_seq);
         if purged == Purged::No {
             object.cleared_epoch.store(epoch, Ordering::Relaxed);
         }
@@ -147,26 +168,19 @@ impl Clocks {
     pub fn check_marks(
         &self,
         site: &SiteClock,
-        url: u128,
-        path: &str,
-        tags: &[u128],
+        subject: &Subject<'_>,
         body_seq: u64,
         checked_seq: u64,
     ) -> Purged {
-        let tables = &self.tables;
         // From a future that these clocks do not know: the state was put back from a copy, and the
         // purges since then are lost.
         if body_seq > self.sequence() || body_seq < self.floor() {
             return Purged::Hard;
         }
-        let everything = *tables.everything.read();
-        let mut purged = everything.verdict(body_seq, checked_seq);
-        let mut consider = |marks: Option<Marks>| {
-            let verdict = marks.map_or(Purged::No, |marks| marks.verdict(body_seq, checked_seq));
-            purged = purged.max(verdict);
-        };
-        consider(tables.url_shard(url).read().get(&url).copied());
-        site.consider(url, path, tags, consider);
+        let mut purged = Purged::No;
+        self.tables.consider(site, subject, |marks| {
+            purged = purged.max(marks.verdict(body_seq, checked_seq));
+        });
         purged
     }
 
@@ -185,26 +199,52 @@ impl Clocks {
 #[derive(Debug)]
 pub struct SiteClock {
     epoch: AtomicU64,
+    /// Tells its tags and prefixes from those of other sites.
+    salt: u64,
+    /// The last purges of any of its tags.
+    any_tag: AnyTag,
     marks: RwLock<SiteMarks>,
+}
+
+#[derive(Debug, Default)]
+struct AnyTag {
+    hard: AtomicU64,
+    soft: AtomicU64,
+}
+
+impl AnyTag {
+    fn raise(&self, marks: Marks) {
+        self.hard.fetch_max(marks.hard, Ordering::AcqRel);
+        self.soft.fetch_max(marks.soft, Ordering::AcqRel);
+    }
+
+    fn marks(&self) -> Marks {
+        Marks {
+            hard: self.hard.load(Ordering::Acquire),
+            soft: self.soft.load(Ordering::Acquire),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
 struct SiteMarks {
     site: Option<Marks>,
-    tags: HashMap<u128, Marks>,
-    prefixes: HashMap<Box<[u8]>, Marks>,
-    /// The lengths that prefixes have: only those of a path are looked up.
+    /// The lengths that prefixes have had since the start: only those of a path are looked up.
     lengths: BTreeSet<usize>,
+    /// The same of prefixes that are of one host.
+    lengths_of_hosts: BTreeSet<usize>,
     /// What traffic has invalidated. Apart from the others, so that dropping these leaves those as they
     /// are; here and not with the URLs, so that a site's own can be dropped in one go.
     traffic: HashMap<TrafficSlot, Marks>,
 }
 
 impl SiteClock {
-    fn new() -> Self {
+    fn new(salt: u64) -> Self {
         Self {
             // An object has 0 until it has been checked.
             epoch: AtomicU64::new(1),
+            salt,
+            any_tag: AnyTag::default(),
             marks: RwLock::default(),
         }
     }
@@ -215,40 +255,21 @@ impl SiteClock {
         self.epoch.load(Ordering::Acquire)
     }
 
-    fn turn(&self) {
-        self.epoch.fetch_add(1, Ordering::Release);
+    /// The last purges of any of its tags.
+    pub(super) fn any_tag(&self) -> Marks {
+        self.any_tag.marks()
     }
 
-    fn consider(
-        &self,
-        url: u128,
-        path: &str,
-        tags: &[u128],
-        mut consider: impl FnMut(Option<Marks>),
-    ) {
-        let marks = self.marks.read();
-        consider(marks.site);
-        if !marks.tags.is_empty() {
-            for tag in tags {
-                consider(marks.tags.get(tag).copied());
-            }
-        }
-        if !marks.traffic.is_empty() {
-            consider(marks.traffic.get(&TrafficSlot::Url(url)).copied());
-            for tag in tags {
-                consider(marks.traffic.get(&TrafficSlot::Tag(*tag)).copied());
-            }
-        }
-        for length in &marks.lengths {
-            let Some(start) = path.as_bytes().get(..*length) else {
-                break;
-            };
-            consider(marks.prefixes.get(start).copied());
-        }
+    fn turn(&self) {
+        self.epoch.fetch_add(1, Ordering::Release);
     }
 }
 
 /// All clocks in memory, equal to what is written. Only the journal's thread changes them.
+///
+/// Those of URLs, tags and prefixes are in one table, under 64 bits of a hash that nobody outside can
+/// compute. Should two slots ever share these, a purge of one purges the other, too: a miss more, never a
+/// purge less.
 #[derive(Debug)]
 pub(super) struct Tables {
     pub(super) sequence: AtomicU64,
@@ -256,9 +277,14 @@ pub(super) struct Tables {
     slots: AtomicUsize,
     traffic: AtomicUsize,
     pub(super) overflows: AtomicU64,
+    /// How often a slot has been looked up, for tests.
+    #[cfg(test)]
+    pub(super) looks: AtomicU64,
     everything: RwLock<Marks>,
-    urls: Box<[RwLock<HashMap<u128, Marks>>]>,
+    shards: Box<[RwLock<HashMap<u64, Marks, FoldBuilder>>]>,
     sites: RwLock<HashMap<Box<str>, Arc<SiteClock>>>,
+    hasher: RandomState,
+    pub(super) notes: Mutex<Notes>,
 }
 
 impl Tables {
@@ -269,9 +295,13 @@ impl Tables {
             slots: AtomicUsize::new(0),
             traffic: AtomicUsize::new(0),
             overflows: AtomicU64::new(0),
+            #[cfg(test)]
+            looks: AtomicU64::new(0),
             everything: RwLock::default(),
-            urls: (0..URL_SHARDS).map(|_| RwLock::default()).collect(),
+            shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
             sites: RwLock::default(),
+            hasher: RandomState::new(),
+            notes: Mutex::default(),
         }
     }
 
@@ -286,52 +316,112 @@ impl Tables {
         let mut sites = self.sites.write();
         let site = sites
             .entry(name.into())
-            .or_insert_with(|| Arc::new(SiteClock::new()));
+            .or_insert_with(|| Arc::new(SiteClock::new(self.hasher.hash_one(name))));
         Arc::clone(site)
+    }
+
+    /// Calls `consider` with the marks of every slot that `subject`, of `site`, is part of.
+    fn consider(&self, site: &SiteClock, subject: &Subject<'_>, mut consider: impl FnMut(Marks)) {
+        consider(*self.everything.read());
+        let mut look = |key: u64| {
+            if let Some(marks) = self.marks_at(key) {
+                consider(marks);
+            }
+        };
+        look(key_of_url(subject.url));
+        for tag in subject.tags {
+            look(key_of_tag(site, *tag));
+        }
+        let marks = site.marks.read();
+        for start in starts(subject.path, &marks.lengths) {
+            look(self.key_of_prefix(site, None, start));
+        }
+        if let Some(host) = subject.host {
+            for start in starts(subject.path, &marks.lengths_of_hosts) {
+                look(self.key_of_prefix(site, Some(host), start));
+            }
+        }
+        marks.site.into_iter().for_each(&mut consider);
+        if !marks.traffic.is_empty() {
+            let url = std::iter::once(TrafficSlot::Url(subject.url));
+            let tags = subject.tags.iter().map(|tag| TrafficSlot::Tag(*tag));
+            for slot in url.chain(tags) {
+                marks
+                    .traffic
+                    .get(&slot)
+                    .copied()
+                    .into_iter()
+                    .for_each(&mut consider);
+            }
+        }
+        drop(marks);
+        if subject.tags.contains(&ANY_TAG) {
+            consider(site.any_tag.marks());
+        }
+    }
+
+    fn marks_at(&self, key: u64) -> Option<Marks> {
+        #[cfg(test)]
+        self.looks.fetch_add(1, Ordering::Relaxed);
+        self.shard(key).read().get(&key).copied()
+    }
+
+    fn set_at(&self, key: u64, marks: Marks) -> bool {
+        self.shard(key).write().insert(key, marks).is_none()
     }
 
     #[expect(
         clippy::indexing_slicing,
         reason = "the remainder is below the number of shards"
     )]
-    fn url_shard(&self, url: u128) -> &RwLock<HashMap<u128, Marks>> {
-        &self.urls[(url % URL_SHARDS as u128) as usize]
+    fn shard(&self, key: u64) -> &RwLock<HashMap<u64, Marks, FoldBuilder>> {
+        // Not by the bits that place a key within a shard.
+        &self.shards[(key >> 40) as usize % SHARDS]
+    }
+
+    fn key_of_prefix(&self, site: &SiteClock, host: Option<&str>, prefix: &[u8]) -> u64 {
+        self.hasher.hash_one((site.salt, host, prefix))
     }
 
     /// The marks of a slot, if it has any.
     pub(super) fn marks(&self, slot: &Slot) -> Option<Marks> {
         match slot {
-            Slot::Url(url) => self.url_shard(*url).read().get(url).copied(),
-            Slot::Prefix { site, prefix } => {
-                let marks = self.site(site);
-                let marks = marks.marks.read();
-                marks.prefixes.get(prefix.as_bytes()).copied()
+            Slot::Url { url, .. } => self.marks_at(key_of_url(*url)),
+            Slot::Prefix { site, host, prefix } => {
+                let site = self.site(site);
+                self.marks_at(self.key_of_prefix(&site, host.as_deref(), prefix.as_bytes()))
             }
-            Slot::Tag { site, tag } => self.site(site).marks.read().tags.get(tag).copied(),
+            Slot::Tag { site, tag } => self.marks_at(key_of_tag(&self.site(site), *tag)),
             Slot::Site(site) => self.site(site).marks.read().site,
             Slot::Everything => Some(*self.everything.read()).filter(|marks| marks.latest() > 0),
         }
     }
 
     /// Sets the marks of a slot; the epochs are turned afterwards.
-    pub(super) fn set(&self, slot: Slot, marks: Marks) {
+    pub(super) fn set(&self, slot: &Slot, marks: Marks) {
         let is_new = match slot {
-            Slot::Url(url) => self.url_shard(url).write().insert(url, marks).is_none(),
-            Slot::Prefix { site, prefix } => {
-                let clock = self.site(&site);
-                let mut table = clock.marks.write();
-                let prefix = prefix.into_bytes().into_boxed_slice();
-                let length = prefix.len();
-                table.lengths.insert(length);
-                table.prefixes.insert(prefix, marks).is_none()
+            Slot::Url { url, .. } => self.set_at(key_of_url(*url), marks),
+            Slot::Prefix { site, host, prefix } => {
+                let site = self.site(site);
+                let key = self.key_of_prefix(&site, host.as_deref(), prefix.as_bytes());
+                let is_new = self.set_at(key, marks);
+                if is_new {
+                    let mut table = site.marks.write();
+                    match host {
+                        None => table.lengths.insert(prefix.len()),
+                        Some(_) => table.lengths_of_hosts.insert(prefix.len()),
+                    };
+                }
+                is_new
             }
             Slot::Tag { site, tag } => {
-                let clock = self.site(&site);
-                clock.marks.write().tags.insert(tag, marks).is_none()
+                let site = self.site(site);
+                site.any_tag.raise(marks);
+                self.set_at(key_of_tag(&site, *tag), marks)
             }
             Slot::Site(site) => {
-                let clock = self.site(&site);
-                clock.marks.write().site.replace(marks).is_none()
+                let site = self.site(site);
+                site.marks.write().site.replace(marks).is_none()
             }
             Slot::Everything => {
                 let mut everything = self.everything.write();
@@ -390,7 +480,10 @@ impl Tables {
         let site = self.site(site);
         let traffic = &mut site.marks.write().traffic;
         let before = traffic.len();
-        traffic.extend(marks);
+        traffic.extend(marks.into_iter().inspect(|(slot, marks)| match slot {
+            TrafficSlot::Tag(_) => site.any_tag.raise(*marks),
+            TrafficSlot::Url(_) => {}
+        }));
         self.traffic
             .fetch_add(traffic.len() - before, Ordering::Relaxed);
     }
@@ -410,14 +503,11 @@ impl Tables {
         if everything.latest() > 0 {
             visit(everything);
         }
-        for shard in &self.urls {
+        for shard in &self.shards {
             shard.read().values().copied().for_each(&mut visit);
         }
         for site in self.all_sites() {
-            let table = site.marks.read();
-            table.site.iter().copied().for_each(&mut visit);
-            table.tags.values().copied().for_each(&mut visit);
-            table.prefixes.values().copied().for_each(&mut visit);
+            site.marks.read().site.iter().copied().for_each(&mut visit);
         }
     }
 
@@ -432,7 +522,7 @@ impl Tables {
                 dropped += 1;
             }
         }
-        for shard in &self.urls {
+        for shard in &self.shards {
             let mut shard = shard.write();
             let before = shard.len();
             shard.retain(|_, marks| keep(marks));
@@ -440,23 +530,11 @@ impl Tables {
         }
         for site in self.all_sites() {
             let mut table = site.marks.write();
-            let SiteMarks {
-                site,
-                tags,
-                prefixes,
-                lengths,
-                traffic,
-            } = &mut *table;
-            if site.as_ref().is_some_and(|marks| !keep(marks)) {
-                *site = None;
+            if table.site.is_some_and(|marks| !keep(&marks)) {
+                table.site = None;
                 dropped += 1;
             }
-            let before = tags.len() + prefixes.len();
-            tags.retain(|_, marks| keep(marks));
-            prefixes.retain(|_, marks| keep(marks));
-            lengths.clear();
-            lengths.extend(prefixes.keys().map(|prefix| prefix.len()));
-            dropped += before - tags.len() - prefixes.len();
+            let traffic = &mut table.traffic;
             let before = traffic.len();
             traffic.retain(|_, marks| keep(marks));
             self.traffic
@@ -465,19 +543,12 @@ impl Tables {
         self.slots.fetch_sub(dropped, Ordering::Relaxed);
     }
 
-    /// Tells the sites that `slots` concern that there was a purge.
-    pub(super) fn turn_epochs<'a>(&self, slots: impl IntoIterator<Item = &'a Slot>) {
-        let mut sites = HashSet::new();
-        for slot in slots {
-            match slot {
-                // The slot of a URL does not say whose it is.
-                Slot::Url(_) | Slot::Everything => return self.turn_all_epochs(),
-                Slot::Prefix { site, .. } | Slot::Tag { site, .. } | Slot::Site(site) => {
-                    sites.insert(site.as_str());
-                }
-            }
+    /// Tells the sites that these slots concern, `None` being any, that there was a purge.
+    pub(super) fn turn_epochs(&self, sites: &HashSet<Option<Arc<str>>>) {
+        if sites.contains(&None) {
+            return self.turn_all_epochs();
         }
-        for site in sites {
+        for site in sites.iter().flatten() {
             self.site(site).turn();
         }
     }
@@ -496,4 +567,24 @@ impl Tables {
     fn all_sites(&self) -> Vec<Arc<SiteClock>> {
         self.sites.read().values().map(Arc::clone).collect()
     }
+}
+
+/// The beginnings of a path that have one of these lengths.
+fn starts<'a>(path: &'a str, lengths: &'a BTreeSet<usize>) -> impl Iterator<Item = &'a [u8]> {
+    let fitting = lengths.range(..=path.len());
+    fitting.filter_map(|length| path.as_bytes().get(..*length))
+}
+
+fn key_of_url(url: u128) -> u64 {
+    fold(url)
+}
+
+fn key_of_tag(site: &SiteClock, tag: u128) -> u64 {
+    fold(tag) ^ site.salt
+}
+
+/// Half of a hash.
+fn fold(hash: u128) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = hash.to_le_bytes();
+    u64::from_le_bytes([a, b, c, d, e, f, g, h])
 }

@@ -1,5 +1,7 @@
 use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
@@ -8,8 +10,9 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::journal::Limits;
-use super::slot::{Invalidation, Purge, PurgeItem, Purged, Slot, TrafficSlot};
-use super::table::Clocks;
+use super::notes::Note;
+use super::slot::{ANY_TAG, Invalidation, Purge, PurgeItem, Purged, Slot, Subject, TrafficSlot};
+use super::table::{Clocks, SiteClock};
 use crate::clock::{Clock, ManualClock};
 use crate::store::testing::plain_draft;
 use crate::store::{Body, Draft, Object};
@@ -34,18 +37,40 @@ fn soft(slot: Slot) -> PurgeItem {
     }
 }
 
+fn url(url: u128) -> Slot {
+    Slot::Url { site: None, url }
+}
+
 fn prefix(site: &str, prefix: &str) -> Slot {
     Slot::Prefix {
-        site: site.to_owned(),
+        site: site.into(),
+        host: None,
         prefix: prefix.to_owned(),
     }
 }
 
 fn tag(site: &str, tag: u128) -> Slot {
     Slot::Tag {
-        site: site.to_owned(),
+        site: site.into(),
         tag,
     }
+}
+
+/// What becomes of something without a host.
+fn check_at(
+    clocks: &Clocks,
+    site: &SiteClock,
+    (url, path, tags): (u128, &str, &[u128]),
+    body_seq: u64,
+    checked_seq: u64,
+) -> Purged {
+    let subject = Subject {
+        url,
+        host: None,
+        path,
+        tags,
+    };
+    clocks.check_marks(site, &subject, body_seq, checked_seq)
 }
 
 /// An object of site `demo` with URL 11, path `/a/x.css` and tags 1 and 2.
@@ -84,9 +109,9 @@ async fn each_slot_hits_what_it_names_and_nothing_else() {
     check_one(hard(Slot::Site("demo".into())), Purged::Hard).await;
     check_one(hard(Slot::Site("other".into())), Purged::No).await;
     check_one(hard(Slot::Site("dem".into())), Purged::No).await;
-    check_one(hard(Slot::Url(11)), Purged::Hard).await;
-    check_one(soft(Slot::Url(11)), Purged::Soft).await;
-    check_one(hard(Slot::Url(11 + 64)), Purged::No).await;
+    check_one(hard(url(11)), Purged::Hard).await;
+    check_one(soft(url(11)), Purged::Soft).await;
+    check_one(hard(url(11 + 64)), Purged::No).await;
     check_one(hard(tag("demo", 2)), Purged::Hard).await;
     check_one(soft(tag("demo", 1)), Purged::Soft).await;
     check_one(hard(tag("demo", 12)), Purged::No).await;
@@ -109,7 +134,7 @@ async fn a_prefix_ends_where_it_says() {
         .purge(vec![hard(prefix("demo", "/a/"))])
         .await
         .unwrap();
-    let check = |path: &str| clocks.check_marks(&site, 0, path, &[], 0, 0);
+    let check = |path: &str| check_at(&clocks, &site, (0, path, &[]), 0, 0);
     assert_eq!(check("/a/"), Purged::Hard);
     assert_eq!(check("/a/b"), Purged::Hard);
     assert_eq!(check("/ab"), Purged::No);
@@ -122,7 +147,7 @@ async fn hard_beats_soft_and_validation_lifts_only_soft() {
     let state = tempfile::tempdir().unwrap();
     let clocks = open(state.path());
     let site = clocks.site("demo");
-    let both = vec![soft(tag("demo", 1)), hard(Slot::Url(11))];
+    let both = vec![soft(tag("demo", 1)), hard(url(11))];
     clocks.purge(both).await.unwrap();
     assert_eq!(clocks.check(&site, &object(0, 0)), Purged::Hard);
     assert_eq!(clocks.check(&site, &object(0, 1)), Purged::Hard);
@@ -131,7 +156,7 @@ async fn hard_beats_soft_and_validation_lifts_only_soft() {
     assert_eq!(clocks.check(&site, &object(1, 1)), Purged::Soft);
     assert_eq!(clocks.check(&site, &object(1, 2)), Purged::No);
     // A later soft purge of the same slot does not take the hard one back.
-    clocks.purge(vec![soft(Slot::Url(11))]).await.unwrap();
+    clocks.purge(vec![soft(url(11))]).await.unwrap();
     assert_eq!(clocks.check(&site, &object(0, 3)), Purged::Hard);
 }
 
@@ -142,7 +167,7 @@ async fn a_fill_that_began_before_a_purge_is_caught_by_its_marks() {
     let site = clocks.site("demo");
     let began = clocks.sequence();
     clocks.purge(vec![hard(tag("demo", 7))]).await.unwrap();
-    let check = |tags: &[u128], began: u64| clocks.check_marks(&site, 1, "/", tags, began, began);
+    let check = |tags: &[u128], began: u64| check_at(&clocks, &site, (1, "/", tags), began, began);
     assert_eq!(check(&[], began), Purged::No);
     assert_eq!(check(&[7], began), Purged::Hard);
     assert_eq!(check(&[7], clocks.sequence()), Purged::No);
@@ -169,7 +194,7 @@ async fn what_was_found_valid_is_not_looked_at_again_until_the_next_purge() {
     assert_eq!(object.cleared_epoch.load(Ordering::Relaxed), site.epoch());
 
     // What was purged is never remembered as valid.
-    clocks.purge(vec![soft(Slot::Url(11))]).await.unwrap();
+    clocks.purge(vec![soft(url(11))]).await.unwrap();
     assert_eq!(clocks.check(&site, &object), Purged::Soft);
     assert_eq!(clocks.check(&site, &object), Purged::Soft);
     assert_ne!(object.cleared_epoch.load(Ordering::Relaxed), site.epoch());
@@ -179,7 +204,7 @@ async fn what_was_found_valid_is_not_looked_at_again_until_the_next_purge() {
 async fn clocks_outlive_a_restart() {
     let state = tempfile::tempdir().unwrap();
     let items = vec![
-        hard(Slot::Url(11)),
+        hard(url(11)),
         soft(tag("demo", 2)),
         hard(prefix("demo", "/p/")),
         soft(Slot::Site("demo".into())),
@@ -202,10 +227,10 @@ async fn clocks_outlive_a_restart() {
     assert_eq!(clocks.check(&site, &object(1, 4)), Purged::Soft);
     assert_eq!(clocks.check(&site, &object(1, 5)), Purged::No);
     assert_eq!(
-        clocks.check_marks(&site, 0, "/p/q", &[], 2, 5),
+        check_at(&clocks, &site, (0, "/p/q", &[]), 2, 5),
         Purged::Hard
     );
-    assert_eq!(clocks.purge(vec![hard(Slot::Url(1))]).await.unwrap(), 6);
+    assert_eq!(clocks.purge(vec![hard(url(1))]).await.unwrap(), 6);
 }
 
 #[tokio::test]
@@ -215,7 +240,7 @@ async fn calls_at_the_same_time_share_commits_and_have_numbers_of_their_own() {
     let calls: Vec<_> = (0..200)
         .map(|n| {
             let clocks = Arc::clone(&clocks);
-            tokio::spawn(async move { clocks.purge(vec![hard(Slot::Url(n))]).await.unwrap() })
+            tokio::spawn(async move { clocks.purge(vec![hard(url(n))]).await.unwrap() })
         })
         .collect();
     let mut sequences = Vec::new();
@@ -235,7 +260,7 @@ async fn a_purge_holds_when_its_call_returns() {
     for n in 0..50 {
         let fetched = object(clocks.sequence(), clocks.sequence());
         assert_eq!(clocks.check(&site, &fetched), Purged::No, "{n}");
-        clocks.purge(vec![hard(Slot::Url(11))]).await.unwrap();
+        clocks.purge(vec![hard(url(11))]).await.unwrap();
         assert_eq!(clocks.check(&site, &fetched), Purged::Hard, "{n}");
     }
     assert_eq!(clocks.slots(), 1);
@@ -251,7 +276,7 @@ async fn too_many_clocks_raise_the_floor_and_nothing_purged_comes_back() {
         let kept_fresh = object(0, 0);
         for n in 0..100u128 {
             let slot = match n % 3 {
-                0 => Slot::Url(1000 + n),
+                0 => url(1000 + n),
                 1 => tag("demo", 1000 + n),
                 _ => prefix("demo", &format!("/p/{n}")),
             };
@@ -273,7 +298,7 @@ async fn too_many_clocks_raise_the_floor_and_nothing_purged_comes_back() {
         let path = format!("/p/{n}");
         let (url, tags) = (1000 + u128::from(n), [1000 + u128::from(n)]);
         assert_eq!(
-            clocks.check_marks(&site, url, &path, &tags, n, n),
+            check_at(&clocks, &site, (url, &path, &tags), n, n),
             Purged::Hard,
             "{n}"
         );
@@ -284,7 +309,7 @@ async fn too_many_clocks_raise_the_floor_and_nothing_purged_comes_back() {
 async fn one_purge_of_more_than_fits_purges_all_that_is_older() {
     let state = tempfile::tempdir().unwrap();
     let clocks = Clocks::open(state.path(), 10).unwrap();
-    let items = (0..50).map(|n| soft(Slot::Url(n))).collect();
+    let items = (0..50).map(|n| soft(url(n))).collect();
     let sequence = clocks.purge(items).await.unwrap();
     assert_eq!((clocks.slots(), clocks.floor()), (0, sequence));
     let site = clocks.site("demo");
@@ -317,7 +342,7 @@ async fn a_corrupt_database_starts_anew_under_another_name() {
 async fn closed_clocks_refuse_purges_and_let_the_database_go() {
     let state = tempfile::tempdir().unwrap();
     let clocks = open(state.path());
-    clocks.purge(vec![hard(Slot::Url(11))]).await.unwrap();
+    clocks.purge(vec![hard(url(11))]).await.unwrap();
     clocks.close().await;
     assert!(clocks.purge(vec![hard(Slot::Everything)]).await.is_err());
     assert_eq!(
@@ -448,11 +473,11 @@ async fn purges_and_invalidations_at_the_same_time_have_numbers_of_their_own() {
             tokio::spawn(async move {
                 let began = clocks.sequence();
                 let number = match n % 2 {
-                    0 => clocks.purge(vec![hard(Slot::Url(n))]).await.unwrap(),
+                    0 => clocks.purge(vec![hard(url(n))]).await.unwrap(),
                     _ => clocks.invalidate("demo", vec![hard_url(n)]).await.unwrap(),
                 };
                 let site = clocks.site("demo");
-                let check = |began| clocks.check_marks(&site, n, "/", &[], began, began);
+                let check = |began| check_at(&clocks, &site, (n, "/", &[]), began, began);
                 assert_eq!(check(began), Purged::Hard);
                 assert_eq!(check(number), Purged::No);
                 number
@@ -471,7 +496,7 @@ async fn purges_and_invalidations_at_the_same_time_have_numbers_of_their_own() {
 async fn invalidations_outlive_a_restart_and_a_crash() {
     let state = tempfile::tempdir().unwrap();
     let clocks = open(state.path());
-    clocks.purge(vec![hard(Slot::Url(5))]).await.unwrap();
+    clocks.purge(vec![hard(url(5))]).await.unwrap();
     for _ in 0..3 {
         let items = vec![hard_url(11), soft_tag(7)];
         clocks.invalidate("demo", items).await.unwrap();
@@ -487,7 +512,7 @@ async fn invalidations_outlive_a_restart_and_a_crash() {
             (2, 1, 0)
         );
         let site = clocks.site("demo");
-        let check = |url, tags: &[u128], at| clocks.check_marks(&site, url, "/", tags, at, at);
+        let check = |url, tags: &[u128], at| check_at(&clocks, &site, (url, "/", tags), at, at);
         assert_eq!(check(11, &[], 3), Purged::Hard);
         assert_eq!(check(11, &[], 4), Purged::No);
         assert_eq!(check(1, &[7], 3), Purged::Soft);
@@ -517,7 +542,7 @@ async fn a_loss_of_power_takes_invalidations_but_gives_no_number_twice() {
     assert_eq!(clocks.traffic(), 0);
     assert_eq!(clocks.check(&site, &fetched), Purged::No);
     // Had this purge a number that was given before, it would miss what was fetched then.
-    clocks.purge(vec![hard(Slot::Url(11))]).await.unwrap();
+    clocks.purge(vec![hard(url(11))]).await.unwrap();
     assert_eq!(clocks.check(&site, &fetched), Purged::Hard);
 }
 
@@ -556,7 +581,7 @@ async fn too_many_invalidations_raise_the_clock_of_their_site_alone() {
         assert_eq!(clocks.check(&site, &object(2, 2)), Purged::Hard);
         assert_eq!(clocks.check(&site, &object(3, 3)), Purged::No);
         assert_eq!(clocks.check(&other, &object(0, 0)), Purged::No);
-        let check = |url| clocks.check_marks(&other, url, "/", &[], 1, 1);
+        let check = |url| check_at(clocks, &other, (url, "/", &[]), 1, 1);
         assert_eq!(check(201), Purged::Hard);
         assert_eq!(check(202), Purged::Hard);
         assert_eq!(check(203), Purged::No);
@@ -602,7 +627,7 @@ async fn a_sites_clock_is_raised_once_a_second_and_calls_beyond_twice_the_bound_
     let waited = tokio::time::timeout(Duration::from_secs(5), call).await;
     assert!(waited.is_err());
     // The thread has done the above when it answers this one.
-    clocks.purge(vec![hard(Slot::Url(1))]).await.unwrap();
+    clocks.purge(vec![hard(url(1))]).await.unwrap();
     assert_eq!((clocks.traffic(), clocks.overflows()), (16, 1));
     assert_eq!(clocks.check(&site, &object(raised, raised)), Purged::No);
 
@@ -626,7 +651,7 @@ async fn a_purge_of_what_was_invalidated_outlives_the_overflow() {
         // Before and after a purge of the same URL, weaker each time.
         let before = vec![demo(Purge::Soft)];
         assert_eq!(clocks.invalidate("demo", before).await.unwrap(), 1);
-        let purge = vec![hard(Slot::Url(11))];
+        let purge = vec![hard(url(11))];
         assert_eq!(clocks.purge(purge).await.unwrap(), 2);
         let after = vec![demo(Purge::Soft)];
         assert_eq!(clocks.invalidate("demo", after).await.unwrap(), 3);
@@ -650,7 +675,7 @@ async fn invalidations_raise_no_floor_but_go_below_one() {
     let clocks = Clocks::open(state.path(), 10).unwrap();
     clocks.invalidate("demo", hard_urls(0..1000)).await.unwrap();
     assert_eq!((clocks.slots(), clocks.floor()), (0, 0));
-    let items = (0..11).map(|n| hard(Slot::Url(n))).collect();
+    let items = (0..11).map(|n| hard(url(n))).collect();
     clocks.purge(items).await.unwrap();
     assert_eq!(clocks.floor(), 2);
     assert_eq!((clocks.slots(), clocks.traffic()), (0, 0));
@@ -765,7 +790,10 @@ async fn invalidations_go_to_the_database_while_the_log_cannot_be_written() {
     let (site, other) = (clocks.site("demo"), clocks.site("other"));
     assert_eq!(clocks.traffic(), 2);
     assert_eq!(clocks.check(&site, &object(0, 0)), Purged::Hard);
-    assert_eq!(clocks.check_marks(&other, 12, "/", &[], 1, 1), Purged::Hard);
+    assert_eq!(
+        check_at(&clocks, &other, (12, "/", &[]), 1, 1),
+        Purged::Hard
+    );
 }
 
 #[tokio::test]
@@ -785,7 +813,7 @@ async fn the_log_is_written_anew_before_it_is_large() {
     let clocks = open(state.path());
     assert_eq!(clocks.traffic(), 2000);
     let site = clocks.site("demo");
-    let check = |at| clocks.check_marks(&site, 1999, "/", &[], at, at);
+    let check = |at| check_at(&clocks, &site, (1999, "/", &[]), at, at);
     assert_eq!((check(59), check(60)), (Purged::Hard, Purged::No));
 }
 
@@ -795,6 +823,366 @@ async fn closed_clocks_refuse_invalidations() {
     let clocks = open(state.path());
     clocks.close().await;
     assert!(clocks.invalidate("demo", vec![hard_url(1)]).await.is_err());
+}
+
+#[tokio::test]
+async fn a_purge_of_a_url_makes_its_own_site_look_again_and_no_other() {
+    let state = tempfile::tempdir().unwrap();
+    let clocks = open(state.path());
+    let (site, other) = (clocks.site("demo"), clocks.site("other"));
+    let (mine, theirs) = (site.epoch(), other.epoch());
+    let slot = Slot::Url {
+        site: Some("demo".into()),
+        url: 11,
+    };
+    clocks.purge(vec![hard(slot)]).await.unwrap();
+    assert_ne!(site.epoch(), mine);
+    assert_eq!(other.epoch(), theirs);
+    assert_eq!(clocks.check(&site, &object(0, 0)), Purged::Hard);
+}
+
+#[tokio::test]
+async fn a_hit_looks_at_no_table_however_many_clocks_there_are() {
+    let state = tempfile::tempdir().unwrap();
+    let clocks = open(state.path());
+    let site = clocks.site("demo");
+    let items = (100..50_100).map(|n| hard(tag("demo", n)));
+    clocks.purge(items.collect()).await.unwrap();
+    let object = object(1, 1);
+    let looks = || clocks.tables().looks.load(Ordering::Relaxed);
+    let before = looks();
+    assert_eq!(clocks.check(&site, &object), Purged::No);
+    // The URL and the two tags.
+    assert_eq!(looks() - before, 3);
+    for _ in 0..1000 {
+        assert_eq!(clocks.check(&site, &object), Purged::No);
+    }
+    assert_eq!(looks() - before, 3);
+}
+
+#[tokio::test]
+async fn a_prefix_of_a_host_is_of_that_host_on_every_port() {
+    let state = tempfile::tempdir().unwrap();
+    let slot = Slot::Prefix {
+        site: "demo".into(),
+        host: Some("a.example".into()),
+        prefix: "/a/".into(),
+    };
+    {
+        let clocks = open(state.path());
+        clocks.purge(vec![hard(slot)]).await.unwrap();
+    }
+    let clocks = open(state.path());
+    let site = clocks.site("demo");
+    let check = |key: &str| {
+        let object = Draft {
+            key: key.into(),
+            ..object(0, 0).draft()
+        }
+        .seal();
+        clocks.check(&site, &object)
+    };
+    assert_eq!(check("demo h=a.example p=/a/x.css"), Purged::Hard);
+    assert_eq!(check("demo h=a.example:8443 p=/a/x.css q=1"), Purged::Hard);
+    assert_eq!(check("demo h=b.example p=/a/x.css"), Purged::No);
+    assert_eq!(check("demo p=/a/x.css q=h=a.example"), Purged::No);
+}
+
+#[tokio::test]
+async fn an_object_with_more_tags_than_were_kept_goes_with_any_tag_of_its_site() {
+    let state = tempfile::tempdir().unwrap();
+    let crowded = |at| {
+        let mut draft = object(at, at).draft();
+        draft.tags = vec![1, ANY_TAG];
+        draft.seal()
+    };
+    {
+        let clocks = open(state.path());
+        let (site, other) = (clocks.site("demo"), clocks.site("other"));
+        clocks.purge(vec![soft(tag("demo", 77))]).await.unwrap();
+        assert_eq!(clocks.check(&site, &crowded(0)), Purged::Soft);
+        assert_eq!(clocks.check(&site, &object(0, 0)), Purged::No);
+        assert_eq!(clocks.check(&other, &crowded(0)), Purged::No);
+        clocks.purge(vec![hard(tag("demo", 78))]).await.unwrap();
+    }
+    let clocks = open(state.path());
+    let site = clocks.site("demo");
+    assert_eq!(clocks.check(&site, &crowded(0)), Purged::Hard);
+    assert_eq!(clocks.check(&site, &crowded(2)), Purged::No);
+    clocks.invalidate("demo", vec![soft_tag(79)]).await.unwrap();
+    assert_eq!(clocks.check(&site, &crowded(2)), Purged::Soft);
+}
+
+#[tokio::test]
+async fn what_was_noted_of_a_purge_is_found_after_a_restart_and_a_crash() {
+    let state = tempfile::tempdir().unwrap();
+    let note = |n: usize| Note {
+        id: format!("id{n}"),
+        text: format!("text {n}"),
+    };
+    let clocks = open(state.path());
+    for n in 1..=3 {
+        let items = vec![hard(url(1))];
+        clocks.purge_noted(items, note(n)).await.unwrap();
+    }
+    let crash = crashed(state.path());
+    clocks.close().await;
+    for state in [&state, &crash] {
+        let clocks = open(state.path());
+        for n in 1..=3 {
+            let noted = clocks.noted(&format!("id{n}")).unwrap();
+            assert_eq!((noted.sequence, &*noted.text), (n, &*format!("text {n}")));
+        }
+        assert_eq!(clocks.noted("id4"), None);
+        // One that is too long is not kept, and its purge holds all the same.
+        let long = Note {
+            id: "long".into(),
+            text: "x".repeat(1 << 20),
+        };
+        clocks.purge_noted(vec![hard(url(1))], long).await.unwrap();
+        assert_eq!(clocks.noted("long"), None);
+    }
+}
+
+/// Some purges, each in its own commit, and what is then in the files.
+async fn after_purges(count: u128) -> (tempfile::TempDir, String) {
+    let state = tempfile::tempdir().unwrap();
+    let clocks = open(state.path());
+    for n in 0..count {
+        let items = vec![hard(url(n)), hard(tag("demo", n))];
+        clocks.purge(items).await.unwrap();
+    }
+    let identity = clocks.identity().to_owned();
+    let crash = crashed(state.path());
+    clocks.close().await;
+    (crash, identity)
+}
+
+/// Either all that was confirmed holds, or the clocks have another name, by which the disk tier is emptied.
+#[track_caller]
+fn nothing_purged_comes_back(clocks: &Clocks, identity: &str, count: u128, what: &str) {
+    if clocks.identity() != identity {
+        return;
+    }
+    let site = clocks.site("demo");
+    for n in 0..count {
+        let before = u64::try_from(n).unwrap();
+        let check = |at, subject| check_at(clocks, &site, subject, at, at);
+        assert_eq!(check(before, (n, "/", &[])), Purged::Hard, "{what}: {n}");
+        assert_eq!(check(before, (999, "/", &[n])), Purged::Hard, "{what}: {n}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// In the file as a crash leaves it, and as an end leaves it.
+    #[test]
+    fn no_flipped_bit_and_no_cut_of_the_database_brings_anything_back(
+        at in any::<proptest::sample::Index>(),
+        near_the_start in any::<bool>(),
+        bit in 0u8..8,
+        cut in any::<bool>(),
+        is_clean in any::<bool>(),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let count = 4;
+            let (state, identity) = after_purges(count).await;
+            if is_clean {
+                open(state.path()).close().await;
+            }
+            let file = state.path().join("purge.redb");
+            let mut content = std::fs::read(&file).unwrap();
+            let pages = content.chunks(4096).rposition(|page| page.iter().any(|byte| *byte != 0));
+            let used = (pages.unwrap() + 1) * 4096;
+            let at = at.index(if near_the_start { 512 } else { used });
+            if cut {
+                content.truncate(at);
+            } else {
+                content[at] ^= 1 << bit;
+            }
+            std::fs::write(&file, &content).unwrap();
+            let clocks = open(state.path());
+            nothing_purged_comes_back(&clocks, &identity, count, &format!("{at} {bit} {cut}"));
+            // It goes on, and what is purged from now on is kept.
+            let sequence = clocks.purge(vec![hard(url(77))]).await.unwrap();
+            let identity = clocks.identity().to_owned();
+            clocks.close().await;
+            let clocks = open(state.path());
+            assert_eq!(clocks.identity(), identity);
+            let site = clocks.site("demo");
+            let check = |at| check_at(&clocks, &site, (77, "/", &[]), at, at);
+            assert_eq!(check(sequence - 1), Purged::Hard);
+        });
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_lost_its_last_commit_is_not_believed() {
+    let state = tempfile::tempdir().unwrap();
+    let clocks = open(state.path());
+    clocks.purge(vec![hard(url(1))]).await.unwrap();
+    let earlier = crashed(state.path());
+    clocks.purge(vec![hard(url(2))]).await.unwrap();
+    let identity = clocks.identity().to_owned();
+    clocks.close().await;
+    let file = "purge.redb";
+    std::fs::copy(earlier.path().join(file), state.path().join(file)).unwrap();
+    let clocks = open(state.path());
+    assert_ne!(clocks.identity(), identity);
+    assert!(state.path().join("purge.corrupt").exists());
+}
+
+#[tokio::test]
+async fn a_damaged_note_of_the_last_number_purges_all_that_is_older() {
+    let state = tempfile::tempdir().unwrap();
+    let clocks = open(state.path());
+    for n in 0..3 {
+        clocks.purge(vec![hard(url(n))]).await.unwrap();
+    }
+    clocks.close().await;
+    let path = state.path().join("purge.seq");
+    let mut content = std::fs::read(&path).unwrap();
+    content[45] ^= 4;
+    std::fs::write(&path, content).unwrap();
+    let clocks = open(state.path());
+    assert_eq!((clocks.sequence(), clocks.floor()), (3, 3));
+    clocks.close().await;
+    let clocks = open(state.path());
+    assert_eq!(
+        (clocks.sequence(), clocks.floor(), clocks.slots()),
+        (3, 3, 0)
+    );
+}
+
+const CHILD: &str = "BRIM_TEST_CLOCKS_CHILD";
+/// So few that the floor rises all the time.
+const CHILD_CLOCKS: usize = 40;
+
+/// Not a test of its own: the process that `no_confirmed_purge_…` kills. It says each purge that was confirmed, and
+/// goes on from `BRIM_TEST_CLOCKS_CHILD`'s folder and number.
+#[test]
+fn the_child_process() {
+    let Ok(what) = std::env::var(CHILD) else {
+        return;
+    };
+    let (first, folder) = what.split_once(':').unwrap();
+    let first: u64 = first.parse().unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let clocks = Clocks::open(Path::new(folder), CHILD_CLOCKS).unwrap();
+        let mut out = std::io::stdout();
+        for n in first.. {
+            let items = vec![hard(child_slot(n)), hard(child_slot(n + 500_000))];
+            let began = clocks.sequence();
+            let sequence = match n % 5 {
+                // Its clocks do not count, and its numbers do.
+                0 => clocks.invalidate("demo", vec![hard_url(n.into())]).await,
+                _ => clocks.purge(items).await,
+            };
+            let sequence = sequence.unwrap();
+            assert!(sequence > began);
+            writeln!(out, "held {n} {sequence}").unwrap();
+            out.flush().unwrap();
+        }
+    });
+}
+
+fn child_slot(n: u64) -> Slot {
+    match n % 3 {
+        0 => url(n.into()),
+        1 => tag("demo", n.into()),
+        _ => prefix("demo", &format!("/{n}/")),
+    }
+}
+
+#[tokio::test]
+async fn no_confirmed_purge_is_lost_to_kill_9_nor_while_the_floor_rises() {
+    // Not the same moments each time; a failure says which.
+    let seed = u64::from(std::process::id());
+    let mut random = seed;
+    let state = tempfile::tempdir().unwrap();
+    let mut held: Vec<(u64, u64)> = Vec::new();
+    for round in 0..12 {
+        let first = held.last().map_or(1, |(n, _)| n + 2);
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "store::clocks::tests::the_child_process",
+                "--exact",
+                "--nocapture",
+            ])
+            .env(CHILD, format!("{first}:{}", state.path().display()))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(round);
+        let count = 1 + (random >> 33) % 60;
+        let told = |line: std::io::Result<String>| {
+            let line = line.ok()?;
+            let (_, numbers) = line.split_once("held ")?;
+            let (n, sequence) = numbers.split_once(' ')?;
+            Some((n.parse::<u64>().ok()?, sequence.parse::<u64>().ok()?))
+        };
+        let before = held.len();
+        held.extend(
+            lines
+                .by_ref()
+                .filter_map(told)
+                .take(usize::try_from(count).unwrap()),
+        );
+        child.kill().unwrap();
+        // What it still said was confirmed, too.
+        held.extend(lines.filter_map(told));
+        child.wait().unwrap();
+        assert!(
+            held.len() > before,
+            "round {round} of {seed}: the child said nothing"
+        );
+
+        let clocks = Clocks::open(state.path(), CHILD_CLOCKS).unwrap();
+        let site = clocks.site("demo");
+        assert!(clocks.slots() <= CHILD_CLOCKS);
+        assert!(clocks.sequence() >= held.last().unwrap().1);
+        for (n, sequence) in &held {
+            let slots = match n % 5 {
+                0 => vec![url((*n).into())],
+                _ => vec![child_slot(*n), child_slot(n + 500_000)],
+            };
+            for slot in slots {
+                let (url, tag, path) = match &slot {
+                    Slot::Url { url, .. } => (*url, 0, String::new()),
+                    Slot::Tag { tag, .. } => (1_000_001, *tag, String::new()),
+                    Slot::Prefix { prefix, .. } => (1_000_001, 2, format!("{prefix}x")),
+                    Slot::Site(_) | Slot::Everything => unreachable!(),
+                };
+                let before = sequence - 1;
+                assert_eq!(
+                    check_at(
+                        &clocks,
+                        &site,
+                        (url, &path, &[tag + 1_000_000, tag]),
+                        before,
+                        before
+                    ),
+                    Purged::Hard,
+                    "round {round} of {seed}: {slot:?} at {sequence}"
+                );
+            }
+        }
+        // What is fetched now is not purged.
+        let now = clocks.sequence();
+        assert_eq!(
+            check_at(&clocks, &site, (3, "/2/", &[4]), now, now),
+            Purged::No
+        );
+        clocks.close().await;
+    }
+    assert!(held.len() > 24, "{}", held.len());
 }
 
 /// The clocks as one would write them down: a list of purges.
@@ -813,17 +1201,31 @@ impl Naive {
                 at == site
                     && match item.slot {
                         TrafficSlot::Url(url) => url == probe.url,
-                        TrafficSlot::Tag(tag) => probe.tags.contains(&tag),
+                        TrafficSlot::Tag(tag) => {
+                            probe.tags.contains(&tag) || probe.tags.contains(&ANY_TAG)
+                        }
                     }
             })
             .map(|(sequence, _, item)| probe.verdict(*sequence, item.kind));
         self.purges
             .iter()
             .filter(|(_, item)| match &item.slot {
-                Slot::Url(url) => *url == probe.url,
-                Slot::Prefix { site: at, prefix } => at == site && probe.path.starts_with(prefix),
-                Slot::Tag { site: at, tag } => at == site && probe.tags.contains(tag),
-                Slot::Site(at) => at == site,
+                Slot::Url { url, .. } => *url == probe.url,
+                Slot::Prefix {
+                    site: at,
+                    host,
+                    prefix,
+                } => {
+                    **at == *site
+                        && host
+                            .as_deref()
+                            .is_none_or(|host| Some(host) == probe.host.as_deref())
+                        && probe.path.starts_with(prefix)
+                }
+                Slot::Tag { site: at, tag } => {
+                    **at == *site && (probe.tags.contains(tag) || probe.tags.contains(&ANY_TAG))
+                }
+                Slot::Site(at) => **at == *site,
                 Slot::Everything => true,
             })
             .map(|(sequence, item)| probe.verdict(*sequence, item.kind))
@@ -836,6 +1238,7 @@ impl Naive {
 #[derive(Debug, Clone)]
 struct Probe {
     url: u128,
+    host: Option<String>,
     path: String,
     tags: Vec<u128>,
     body_seq: u64,
@@ -858,19 +1261,36 @@ impl Probe {
             tags: self.tags.clone(),
             body_seq: self.body_seq,
             checked_seq: self.checked_seq,
-            ..plain_draft("key", Body::Inline(Bytes::new()))
+            ..plain_draft(&self.key(), Body::Inline(Bytes::new()))
         }
         .seal()
+    }
+
+    fn key(&self) -> String {
+        match &self.host {
+            Some(host) => format!("site h={host}:81 p=/"),
+            None => "site p=/".to_owned(),
+        }
     }
 }
 
 fn items() -> impl Strategy<Value = PurgeItem> {
     let site = prop_oneof![Just("a".to_owned()), Just("ab".to_owned())];
     let slot = prop_oneof![
-        4 => (0u128..6).prop_map(Slot::Url),
-        4 => (site.clone(), "(/[ab]{0,2}){0,3}").prop_map(|(site, prefix)| Slot::Prefix { site, prefix }),
-        4 => (site.clone(), 0u128..6).prop_map(|(site, tag)| Slot::Tag { site, tag }),
-        1 => site.prop_map(Slot::Site),
+        4 => (proptest::option::of(site.clone()), 0u128..6).prop_map(|(site, url)| {
+            // Its site is in its hash; objects of even URLs are of the first site.
+            let site = site.map(|_| if url % 2 == 0 { "a" } else { "ab" }.into());
+            Slot::Url { site, url }
+        }),
+        4 => (site.clone(), proptest::option::of("[hi]"), "(/[ab]{0,2}){0,3}").prop_map(
+            |(site, host, prefix)| Slot::Prefix {
+                site: site.into(),
+                host: host.map(Into::into),
+                prefix,
+            }
+        ),
+        4 => (site.clone(), 1u128..7).prop_map(|(site, tag)| self::tag(&site, tag)),
+        1 => site.prop_map(|site| Slot::Site(site.into())),
         1 => Just(Slot::Everything),
     ];
     (slot, any::<bool>()).prop_map(|(slot, is_hard)| if is_hard { hard(slot) } else { soft(slot) })
@@ -888,7 +1308,7 @@ fn steps() -> impl Strategy<Value = Step> {
     let site = prop_oneof![Just("a".to_owned()), Just("ab".to_owned())];
     let slot = prop_oneof![
         (0u128..6).prop_map(TrafficSlot::Url),
-        (0u128..6).prop_map(TrafficSlot::Tag)
+        (1u128..7).prop_map(TrafficSlot::Tag)
     ];
     let kind = prop_oneof![Just(Purge::Hard), Just(Purge::Soft)];
     let item = (slot, kind).prop_map(|(slot, kind)| Invalidation { slot, kind });
@@ -902,10 +1322,13 @@ fn steps() -> impl Strategy<Value = Step> {
 }
 
 fn probes() -> impl Strategy<Value = Probe> {
-    let tags = proptest::collection::vec(0u128..6, 0..3);
-    (0u128..6, "(/[ab]{0,2}){1,3}", tags, 0u64..8, 0u64..8).prop_map(
-        |(url, path, tags, body_seq, after)| Probe {
+    // 0 is any tag.
+    let tags = proptest::collection::vec(0u128..7, 0..3);
+    let host = proptest::option::of("[hi]");
+    (0u128..6, host, "(/[ab]{0,2}){1,3}", tags, 0u64..8, 0u64..8).prop_map(
+        |(url, host, path, tags, body_seq, after)| Probe {
             url,
+            host,
             path,
             tags,
             body_seq,
@@ -941,7 +1364,7 @@ proptest! {
                 }
                 for (m, probe) in probes.iter().enumerate() {
                     // An object belongs to one site.
-                    let name = if m % 2 == 0 { "a" } else { "ab" };
+                    let name = if probe.url % 2 == 0 { "a" } else { "ab" };
                     let site = clocks.site(name);
                     let object = objects.entry(m).or_insert_with(|| probe.object());
                     let (got, expect) = (clocks.check(&site, object), naive.check(name, probe));
@@ -1008,7 +1431,7 @@ proptest! {
                 assert!(clocks.traffic() <= max_traffic);
                 assert_eq!(clocks.floor(), 0);
                 for (m, probe) in probes.iter().enumerate() {
-                    let name = if m % 2 == 0 { "a" } else { "ab" };
+                    let name = if probe.url % 2 == 0 { "a" } else { "ab" };
                     let site = clocks.site(name);
                     let object = objects.entry(m).or_insert_with(|| probe.object());
                     let (got, expect) = (clocks.check(&site, object), naive.check(name, probe));

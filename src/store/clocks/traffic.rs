@@ -214,7 +214,7 @@ impl TrafficChanges {
     /// The sites whose clocks are raised, as changes of their own slots.
     pub(super) fn raised(&self, tables: &Tables) -> HashMap<Slot, Marks> {
         let raised = self.sites.iter().filter_map(|(name, plan)| {
-            let slot = Slot::Site(name.to_string());
+            let slot = Slot::Site((&**name).into());
             let mut marks = plan.raised?;
             marks.merge(tables.marks(&slot).unwrap_or_default());
             Some((slot, marks))
@@ -239,7 +239,7 @@ impl TrafficChanges {
     ) {
         // Before the slots go that they stand in for.
         for (slot, marks) in raised {
-            tables.set(slot, marks);
+            tables.set(&slot, marks);
         }
         for (name, plan) in &mut self.sites {
             if plan.raised.is_some() {

@@ -11,7 +11,9 @@ async fn a_purge_holds_after_any_number_of_restarts() {
     for n in 0..100 {
         insert(&store, n, &body_of(n, 3000)).await;
     }
-    let items = (0..50).map(|n| hard(Slot::Url(n))).collect();
+    let items = (0..50)
+        .map(|n| hard(Slot::Url { site: None, url: n }))
+        .collect();
     store.clocks().purge(items).await.unwrap();
     for n in 0..50 {
         store.remove(&key(n));
@@ -43,7 +45,7 @@ async fn hits_write_nothing() {
     let store = place.open().await;
     insert(&store, 1, &body_of(1, 50_000)).await;
     assert!(store.settle(DEADLINE).await);
-    let written = || store.stats().disk.unwrap().written_bytes;
+    let written = || store.stats().disks.remove(0).written_bytes;
     let before = written();
     for _ in 0..1000 {
         assert!(store.load(&key(1)).await.is_some());
@@ -108,7 +110,7 @@ async fn what_is_too_large_for_a_block_is_refused_and_counted() {
         assert_eq!(found.is_some(), outcome.disk, "{over}");
         kept += u64::from(outcome.disk);
     }
-    let stats = store.stats().disk.unwrap();
+    let stats = store.stats().disks.remove(0);
     assert!((1..400).contains(&kept));
     assert_eq!((stats.refused_size, stats.lost), (400 - kept, 0));
     close(&store).await;
@@ -133,7 +135,7 @@ async fn a_restart_finds_all_that_was_there_also_what_was_written_again() {
         }
     }
     assert!(store.settle(DEADLINE).await);
-    let stats = store.stats().disk.unwrap();
+    let stats = store.stats().disks.remove(0);
     assert!(stats.rewrites > 0);
     let before: Vec<u64> = (0..1500).filter(|n| store.may_contain(&key(*n))).collect();
     assert_eq!(stats.entries, before.len() as u64, "none is left over");
@@ -147,7 +149,7 @@ async fn a_restart_finds_all_that_was_there_also_what_was_written_again() {
             assert_eq!(body(&found), body_of(n, 30_000));
         }
     }
-    assert_eq!(store.stats().disk.unwrap().corrupt, 0);
+    assert_eq!(store.stats().disks.remove(0).corrupt, 0);
     close(&store).await;
 }
 

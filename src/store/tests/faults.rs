@@ -87,7 +87,7 @@ async fn check_reads(fault: Fault, cold: bool) {
     // To open it again is to read, which fails.
     let word = is_given_up(&store).await.as_str();
     assert!(["reads-fail", "engine"].contains(&word), "{word}");
-    let stats = store.stats().disk.unwrap();
+    let stats = store.stats().disks.remove(0);
     assert_eq!((stats.read_errors, stats.failures), (16, 1));
     // What comes in meanwhile is kept in memory.
     assert!(insert(&store, 5_000, b"memory").await.memory);
@@ -135,7 +135,7 @@ async fn flipped_bits_are_misses_and_counted() {
         faulty.faults.reads(fault);
         assert_eq!(found(&store).await, 0);
         if fault == Fault::Flip {
-            assert_eq!(store.stats().disk.unwrap().corrupt, OBJECTS);
+            assert_eq!(store.stats().disks.remove(0).corrupt, OBJECTS);
         }
         faulty.faults.reads(None);
         // Forgotten: nobody reads them again in vain.
@@ -169,7 +169,7 @@ async fn a_read_that_hangs_is_a_miss_in_time() {
     let store = faulty.filled().await;
     faulty.faults.reads(Fault::Hang);
     assert!(store.load(&key(1)).await.is_none());
-    assert_eq!(store.stats().disk.unwrap().read_errors, 1);
+    assert_eq!(store.stats().disks.remove(0).read_errors, 1);
     faulty.faults.reads(None);
     assert!(store.load(&key(2)).await.is_some());
     assert!(trouble(&store).is_none());
@@ -196,7 +196,7 @@ async fn check_writes(fault: Fault, says: &str) {
     let given_up = is_given_up(&store).await;
     assert_eq!(given_up.as_str(), "write-failed");
     assert!(given_up.to_string().contains(says), "{given_up}");
-    let stats = store.stats().disk.unwrap();
+    let stats = store.stats().disks.remove(0);
     assert!(stats.lost >= 1 && stats.failures == 1 && !stats.in_use);
     // Nobody who comes meanwhile notices.
     assert_eq!(body(&store.load(&key(100)).await.unwrap().0), "during");
@@ -245,7 +245,7 @@ async fn a_disk_that_fails_for_long_is_given_up_once_and_used_again_at_once() {
     is_given_up(&store).await;
     // Many tries in vain later.
     tokio::time::sleep(Duration::from_millis(100)).await;
-    assert_eq!(store.stats().disk.unwrap().failures, 1);
+    assert_eq!(store.stats().disks.remove(0).failures, 1);
     faulty.faults.writes(None);
     is_back(&store).await;
     close(&store).await;
@@ -303,7 +303,7 @@ async fn a_tier_that_takes_long_to_open_is_put_in_later() {
     faulty.faults.reads(None);
     is_back(&store).await;
     assert_eq!(found(&store).await, OBJECTS);
-    assert_eq!(store.stats().disk.unwrap().failures, 0);
+    assert_eq!(store.stats().disks.remove(0).failures, 0);
     close(&store).await;
 }
 
@@ -336,7 +336,7 @@ async fn check_folder(word: &str, change: impl FnOnce(&Path)) {
     place.tuning.patience.probe = Duration::from_millis(10);
     let store = place.open().await;
     put_all(&store, 0).await;
-    let failures = || store.stats().disk.unwrap().failures;
+    let failures = || store.stats().disks.remove(0).failures;
     change(&place.root.path().join("disk"));
     until(word, || failures() > 0).await;
     is_back(&store).await;

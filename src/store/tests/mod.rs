@@ -19,7 +19,7 @@ use crate::store::entry::{CHUNK_BYTES, Entry, EntryKey, Kept, Placement, Tier};
 use crate::store::error::StoreError;
 use crate::store::folder::{DiskTrouble, Geometry, block_file};
 use crate::store::object::{Body, Draft, Object};
-use crate::store::report::{CloseOutcome, TierState};
+use crate::store::report::{CloseOutcome, DiskStats, TierState};
 use crate::store::testing::plain_draft;
 use crate::store::tiers::{Store, Tuning};
 
@@ -101,10 +101,7 @@ fn config_in(root: &Path, memory_bytes: u64) -> Config {
             size_bytes: memory_bytes,
             ..MemoryConfig::default()
         },
-        disk: Some(DiskConfig {
-            path: root.join("disk"),
-            size_bytes: 128 << 20,
-        }),
+        disks: vec![DiskConfig::new(root.join("disk"), 128 << 20)],
         state: root.join("state"),
         max_clocks: 1000,
     }
@@ -151,6 +148,10 @@ fn trouble(store: &Store) -> Option<DiskTrouble> {
         TierState::Ready => None,
         TierState::Down(trouble) => Some(trouble.clone()),
     }
+}
+
+fn disk_stats(store: &Store) -> DiskStats {
+    store.stats().disks.remove(0)
 }
 
 async fn insert(store: &Store, n: u64, body: &[u8]) -> Kept {
@@ -254,7 +255,10 @@ fn it_may_be_called_from_any_runtime() {
                     let found = store.load_placed(&key(1), Placement::DiskPreferred).await;
                     assert!(found.is_some());
                     assert_eq!(insert(store, n, b"more").await, BOTH);
-                    let item = hard(Slot::Url(u128::from(n)));
+                    let item = hard(Slot::Url {
+                        site: None,
+                        url: u128::from(n),
+                    });
                     store.clocks().purge(vec![item]).await.unwrap();
                 });
             });
@@ -290,7 +294,9 @@ async fn a_purge_holds_whatever_still_finds_the_entry() {
         };
         assert_eq!(store.clocks().check(&site, &object), Purged::No);
     }
-    let items = (0..200).map(|n| hard(Slot::Url(n))).collect();
+    let items = (0..200)
+        .map(|n| hard(Slot::Url { site: None, url: n }))
+        .collect();
     store.clocks().purge(items).await.unwrap();
     for n in 0..200 {
         store.remove(&key(n));
@@ -346,7 +352,7 @@ async fn an_update_too_large_for_the_disk_leaves_nothing_old_behind() {
     let kept = insert(&store, 1, &vec![0; (1 << 20) - 200]).await;
     assert_eq!(kept, NEITHER);
     assert!(store.load(&key(1)).await.is_none());
-    assert_eq!(store.stats().disk.unwrap().refused_size, 1);
+    assert_eq!(disk_stats(&store).refused_size, 1);
     close(&store).await;
 }
 
@@ -374,11 +380,11 @@ async fn an_update_that_the_disk_has_no_time_for_leaves_nothing_old_behind() {
         body: Bytes::new(),
     };
     taken.extend(tier.reserve(&rest).await);
-    let refused = store.stats().disk.unwrap().refused_full;
+    let refused = disk_stats(&store).refused_full;
 
     let kept = insert(&store, 1, &body_of(1, 100_000)).await;
     assert!(kept.memory && !kept.disk);
-    assert_eq!(store.stats().disk.unwrap().refused_full, refused + 1);
+    assert_eq!(disk_stats(&store).refused_full, refused + 1);
     store.remove(&EntryKey::head(0));
     drop(taken);
     // Gone from memory, nothing old comes from disk.
@@ -420,13 +426,13 @@ async fn nothing_is_dropped_without_a_count() {
         kept.extend(task.await.unwrap());
     }
     assert!(store.settle(DEADLINE).await);
-    let stats = store.stats().disk.unwrap();
+    let stats = disk_stats(&store);
     assert_eq!(stats.lost, 0);
     assert_eq!(stats.waiting_bytes, 0);
     assert_eq!(kept.len() as u64 + stats.refused_full, 160);
     for n in kept {
         let found = store.load(&key(n)).await;
-        let (found, _) = found.unwrap_or_else(|| panic!("{:?}", store.stats().disk));
+        let (found, _) = found.unwrap_or_else(|| panic!("{:?}", store.stats().disks));
         assert_eq!(body(&found), body_of(n, 400_000));
     }
     close(&store).await;
@@ -470,7 +476,7 @@ async fn a_disk_that_fails_is_given_up_and_taken_up_again() {
     assert_eq!(body(&store.load(&key(2)).await.unwrap().0), "lost");
     let kept = insert(&store, 3, b"memory").await;
     assert!(kept.memory && !kept.disk);
-    let stats = store.stats().disk.unwrap();
+    let stats = disk_stats(&store);
     assert!(!stats.in_use && stats.lost >= 1 && stats.failures == 1);
 
     for number in 0..8 {
@@ -490,7 +496,7 @@ async fn a_disk_that_is_too_small_is_not_used() {
     let mut place = Place::new();
     place.tuning.geometry = None;
     let mut config = place.config();
-    config.disk.as_mut().unwrap().size_bytes = 8 << 20;
+    config.disks[0].size_bytes = 8 << 20;
     let store = Store::open_tuned(&config, Handle::current(), place.tuning.clone())
         .await
         .unwrap();
@@ -537,7 +543,7 @@ async fn a_disk_made_for_something_else_starts_empty() {
         for n in 0..50 {
             assert!(store.load(&key(n)).await.is_none());
         }
-        assert_eq!(store.stats().disk.unwrap().read_errors, 0);
+        assert_eq!(disk_stats(&store).read_errors, 0);
         assert_eq!(insert(&store, 1, b"new").await, BOTH);
         close(&store).await;
     };
@@ -615,13 +621,13 @@ async fn a_state_folder_that_cannot_be_used_is_an_error() {
 async fn a_node_without_a_disk_is_complete() {
     let place = Place::new();
     let mut config = place.config();
-    config.disk = None;
+    config.disks.clear();
     let store = Store::open(&config, Handle::current()).await.unwrap();
     assert_eq!(store.tiers().len(), 1);
     assert!(insert(&store, 1, b"one").await.memory);
     assert!(store.load(&key(1)).await.is_some());
     assert!(store.load(&key(2)).await.is_none());
-    assert!(store.stats().disk.is_none());
+    assert!(store.stats().disks.is_empty());
     close(&store).await;
 }
 
@@ -674,7 +680,7 @@ async fn a_record_that_is_no_entry_is_a_miss_and_forgotten() {
     store.settle(DEADLINE).await;
     assert!(store.may_contain(&key(1)));
     assert!(store.load(&key(1)).await.is_none());
-    assert_eq!(store.stats().disk.unwrap().corrupt, 1);
+    assert_eq!(disk_stats(&store).corrupt, 1);
     assert!(!store.may_contain(&key(1)));
     close(&store).await;
 }
@@ -710,7 +716,7 @@ async fn what_is_in_use_outlives_a_stream_of_what_is_not() {
         }
     }
     assert!(missed * 30 < asked, "{missed} of {asked} missed");
-    assert!(store.stats().disk.unwrap().rewrites > 0);
+    assert!(disk_stats(&store).rewrites > 0);
     close(&store).await;
 }
 
@@ -753,7 +759,7 @@ fn the_child_process() {
             insert(&store, n, &body_of(n, 20_000)).await;
         }
         assert!(store.settle(DEADLINE).await);
-        let items = vec![hard(Slot::Url(5))];
+        let items = vec![hard(Slot::Url { site: None, url: 5 })];
         assert_eq!(store.clocks().purge(items).await.unwrap(), 1);
         let mut out = std::io::stdout();
         writeln!(out, "ready").unwrap();

@@ -94,7 +94,12 @@ impl Edge {
     }
 
     /// Drains, stops, and starts again on the same state and cache.
-    pub async fn restart(mut self) -> Self {
+    pub async fn restart(self) -> Self {
+        self.restart_after(|| ()).await.0
+    }
+
+    /// The same, with something done in between.
+    pub async fn restart_after<R>(mut self, between: impl FnOnce() -> R) -> (Self, R) {
         let node = self.node.take().unwrap();
         tokio::task::spawn_blocking(move || node.drain())
             .await
@@ -103,7 +108,8 @@ impl Edge {
             std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap()),
             Arc::clone(&self.clock),
         );
-        Self::start(folder, clock).await
+        let done = between();
+        (Self::start(folder, clock).await, done)
     }
 
     pub fn node(&self) -> &Node {
