@@ -108,7 +108,6 @@ mod tests {
     #[test]
     fn a_full_tier_keeps_more_of_what_is_asked_for_often() {
         let (plain, with) = (zipf(false), zipf(true));
-        println!("hits and insertions: {plain:?}, {with:?}");
         assert!(with.0 > plain.0, "{plain:?} {with:?}");
         assert!(with.1 < plain.1 / 2, "{plain:?} {with:?}");
     }
