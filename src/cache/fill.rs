@@ -32,25 +32,35 @@ impl Cache {
         ask: &Arc<Ask>,
         forwarding: Forwarding,
     ) -> Result<Served, FillError> {
-        if let Some(answer) = self.while_failing(ask, &forwarding) {
-            return self.with_first_block(ask, answer?).await;
+        let served = self.filled(ask, &forwarding).await?;
+        self.ready(ask, served).await
+    }
+
+    /// The same, without its first bytes.
+    pub(super) async fn filled(
+        self: &Arc<Self>,
+        ask: &Arc<Ask>,
+        forwarding: &Forwarding,
+    ) -> Result<Served, FillError> {
+        if let Some(answer) = self.while_failing(ask, forwarding) {
+            return answer;
         }
         // What is on its way already costs no more for one reader more.
         let filled = if !self.flights.has(forwarding.id) && self.pressure.refuses_miss() {
             Err(FillError::MemoryShort)
         } else if policy::forbids_storing(&ask.zone.policy, &ask.headers) {
             let storing = Storing::No(NotStored::NoStore);
-            self.fill_alone(ask, &forwarding, Errand::Alone, storing)
+            self.fill_alone(ask, forwarding, Errand::Alone, storing)
                 .await
         } else if ask.zone.policy.collapse {
-            self.fill_together(ask, &forwarding).await
+            self.fill_together(ask, forwarding).await
         } else {
-            self.fill_alone(ask, &forwarding, Errand::Object, Storing::Yes)
+            self.fill_alone(ask, forwarding, Errand::Object, Storing::Yes)
                 .await
         };
         match filled {
-            Ok(served) => self.with_first_block(ask, served).await,
-            Err(error) => match self.stale_on_error(ask, &forwarding, &error) {
+            Ok(served) => Ok(served),
+            Err(error) => match self.stale_on_error(ask, forwarding, &error) {
                 Some(stale) => self.with_first_block(ask, stale).await.map_err(|_| error),
                 None => Err(error),
             },

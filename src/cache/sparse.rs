@@ -15,6 +15,9 @@ use super::lookup::note_use;
 use super::marks::Mark;
 use super::{Ask, Cache, FillError, Forwarding, Lookup, Served, Stored, Story, Zone};
 
+/// How often an answer is begun whose object turns out to have changed before its first bytes went out.
+const TRIES: u32 = 4;
+
 /// Whether the origin has said that it gives parts of it, or has given one.
 pub(super) fn has_parts(object: &Object) -> bool {
     names_bytes(&object.headers())
@@ -142,23 +145,26 @@ impl Cache {
         ask: &Arc<Ask>,
         served: Served,
     ) -> Result<Served, FillError> {
-        let (head, version) = (served.head, served.object.version);
-        let error = match self.with_first_block(ask, served).await {
-            Ok(served) => return Ok(served),
-            Err(error) => error,
-        };
-        match (&error, head) {
-            (FillError::Changed | FillError::Hole, Some(id)) => {
+        let mut served = served;
+        let mut tries = TRIES;
+        loop {
+            let (head, version) = (served.head, served.object.version);
+            let error = match self.with_first_block(ask, served).await {
+                Ok(served) => return Ok(served),
+                Err(error) => error,
+            };
+            tries -= 1;
+            if tries == 0 || !matches!(error, FillError::Changed | FillError::Hole) {
+                return Err(error);
+            }
+            if let Some(id) = head {
                 self.blocks.forget(&ask.zone.store, id, version);
             }
-            _ => return Err(error),
-        }
-        match self.lookup(ask).await {
-            Lookup::Forward(forwarding) => self.fill(ask, forwarding).await,
-            // Somebody else has pulled the new version meanwhile.
-            Lookup::Hit(stored) | Lookup::HitAndRefresh(stored, _) => {
-                self.with_first_block(ask, self.serve(ask, stored)).await
-            }
+            served = match self.lookup(ask).await {
+                Lookup::Forward(forwarding) => self.filled(ask, &forwarding).await?,
+                // Somebody else has pulled the new version meanwhile.
+                Lookup::Hit(stored) | Lookup::HitAndRefresh(stored, _) => self.serve(ask, stored),
+            };
         }
     }
 

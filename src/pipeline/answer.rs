@@ -542,18 +542,7 @@ impl Pipeline {
         if served.is_at_hand() || method == Method::HEAD {
             return Ok(served);
         }
-        let error = match Box::pin(self.cache.ready(ask, served)).await {
-            Ok(served) => return Ok(served),
-            Err(error) => error,
-        };
-        // Nothing has gone out yet. An object that has changed since its block was lost has been dropped: it is
-        // pulled anew.
-        match self.cache.lookup(ask).await {
-            Lookup::Forward(forwarding) if forwarding.candidate.is_none() => {
-                Ok(Box::pin(self.cache.fill(ask, forwarding)).await?)
-            }
-            Lookup::Hit(_) | Lookup::HitAndRefresh(..) | Lookup::Forward(_) => Err(error.into()),
-        }
+        Ok(Box::pin(self.cache.ready(ask, served)).await?)
     }
 
     pub(super) fn ask(

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::StatusCode;
@@ -372,6 +372,37 @@ async fn who_comes_first_after_a_change_gets_the_new_version() {
     let answer = range(&edge, 3 * MIB, 3 * MIB + 10).await;
     check_part(&answer, &new, 3 * MIB, 3 * MIB + 10);
     assert_eq!(answer.header("etag"), "\"2\"");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_between_the_first_look_and_the_first_block_starts_again() {
+    // The end of an object whose length is not known takes two requests: it changes in between, once and twice.
+    for changes in 1..=2 {
+        let origin = Origin::start().await;
+        let contents: Vec<_> = (0..3)
+            .map(|n| Content::pattern(40 + n, (4 + n) * MIB))
+            .collect();
+        let files: Vec<_> = contents
+            .iter()
+            .enumerate()
+            .map(|(n, content)| file(content).etag(&format!("\"{n}\"")))
+            .collect();
+        let seen = AtomicUsize::new(0);
+        origin.on("/a", move |request| {
+            let number = seen.fetch_add(1, Ordering::SeqCst);
+            let version = match (number, changes) {
+                (0, _) => 0,
+                (1 | 2, _) | (_, 1) => 1,
+                _ => 2,
+            };
+            files[version].reply(request)
+        });
+        let edge = Edge::before(&origin).await;
+        let answer = edge.get_with("/a", &[("range", "bytes=-10")]).await;
+        let last = usize::try_from(changes).unwrap();
+        let length = contents[last].length();
+        check_part(&answer, &contents[last], length - 10, length);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
