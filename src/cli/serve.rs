@@ -42,16 +42,11 @@ pub(super) fn run(source: &node::ConfigSource) -> Exit {
     }
 }
 
-/// The disk tier's library reports each failed read at length; the store says the same in a line of its own.
-const QUIET: &str = "foyer=off,foyer_storage=off,foyer_memory=off,foyer_common=off";
-
 /// For people, on standard error; what is for machines is in the access log and the metrics.
 fn start_log(level: &str) -> anyhow::Result<()> {
-    let filter = EnvFilter::builder()
-        .parse(format!("{QUIET},{level}"))
-        .with_context(|| {
-            format!("[log] level '{level}' is no filter; write for example \"info\"")
-        })?;
+    let filter = EnvFilter::builder().parse(level).with_context(|| {
+        format!("[log] level '{level}' is no filter; write for example \"info\"")
+    })?;
     tracing_subscriber::fmt()
         .compact()
         .with_env_filter(filter)

@@ -39,8 +39,6 @@ mod faults;
 mod testing;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod tests_of_disks;
 
 pub use self::admission::{Admission, Newcomer, Refusal};
 pub use self::clocks::{

@@ -24,6 +24,7 @@ use crate::store::testing::plain_draft;
 use crate::store::tiers::{Store, Tuning};
 
 mod defects;
+mod disks;
 mod faults;
 
 const DEADLINE: Duration = Duration::from_secs(60);

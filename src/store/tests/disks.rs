@@ -12,18 +12,19 @@ use tokio::runtime::Handle;
 
 use crate::clock::{ManualClock, SharedClock};
 
-use super::admission::{Admission, Newcomer, Refusal};
-use super::config::{Config, DiskConfig, MemoryConfig, Quota};
-use super::disk::Patience;
-use super::entry::{CHUNK_BYTES, Entry, EntryKey, Placement, Tier, VaryIndex};
-use super::folder::Geometry;
-use super::object::{Body, Draft};
-use super::report::{CloseOutcome, DiskStats, SiteStats, TierState};
-use super::site::SiteStore;
-use super::testing::plain_draft;
-use super::tiers::{Store, Tuning};
+use crate::store::admission::{Admission, Newcomer, Refusal};
+use crate::store::config::{Config, DiskConfig, MemoryConfig, Quota};
+use crate::store::disk::Patience;
+use crate::store::entry::{CHUNK_BYTES, Entry, EntryKey, Placement, Tier, VaryIndex};
+use crate::store::folder::Geometry;
+use crate::store::object::{Body, Draft};
+use crate::store::report::{DiskStats, SiteStats, TierState};
+use crate::store::site::SiteStore;
+use crate::store::testing::plain_draft;
+use crate::store::tiers::{Store, Tuning};
 
-const DEADLINE: Duration = Duration::from_secs(60);
+use super::{DEADLINE, close, until};
+
 const MIB: u64 = 1 << 20;
 
 /// A node with disks `a`, `b` and so on.
@@ -157,22 +158,6 @@ fn is_up(store: &Store, number: usize) -> bool {
     matches!(store.tiers()[number + 1].state, TierState::Ready)
 }
 
-async fn close(store: &Store) {
-    assert_eq!(store.close(DEADLINE).await, CloseOutcome::Complete);
-}
-
-async fn until(what: &str, mut happened: impl FnMut() -> bool) {
-    let waiting = async {
-        while !happened() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    assert!(
-        tokio::time::timeout(DEADLINE, waiting).await.is_ok(),
-        "{what}"
-    );
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn objects_are_spread_by_the_sizes_of_the_disks_and_found_again() {
     let mut place = Place::with_disks(3);
@@ -258,7 +243,7 @@ async fn a_disk_that_cannot_be_used_leaves_the_others_and_brings_nothing_old_whe
     close(&store).await;
     drop((site, store));
     // Another node has the first disk for a while.
-    let thief = super::folder::Folder::claim(place.path(0)).unwrap();
+    let thief = crate::store::folder::Folder::claim(place.path(0)).unwrap();
     let store = place.open().await;
     let site = store.site("demo");
     assert!(!is_up(&store, 0) && is_up(&store, 1));
@@ -317,7 +302,7 @@ async fn a_process_that_ends_without_an_account_leaves_the_absent_disk_empty() {
     }
     close(&store).await;
     drop((site, store));
-    let thief = super::folder::Folder::claim(place.path(0)).unwrap();
+    let thief = crate::store::folder::Folder::claim(place.path(0)).unwrap();
     let store = place.open().await;
     let marked = || {
         let files = fs::read_dir(place.root.path().join("state")).unwrap();
