@@ -345,7 +345,10 @@ impl Writer {
             .map(Line::end)
             .max()
             .unwrap_or(BLOCK_HEADER_BYTES as u64);
-        self.number = lines.last().map_or(first, |last| last.number + 1);
+        // A gap, wider than the block has lines: after a loss of power, or a read that failed, there may be more of them
+        // behind the last one that was found, and those must not pass for the ones that come next.
+        let gap = self.ring.geometry.block_bytes / LINE_BYTES as u64;
+        self.number = lines.last().map_or(first, |last| last.number + 1) + gap;
         self.set_lines(block, lines.len());
     }
 

@@ -104,7 +104,8 @@ impl Record {
             .ok_or(CodecError::Field)?;
         let mut fields = read.take(rest)?;
         let body = match (whole == length, body.is_empty()) {
-            // From disk: the body follows the head.
+            // From disk: the body follows the head, and keeps the whole buffer alive, unless that is much more than it.
+            (_, true) if length > head.len() / 8 => Bytes::copy_from_slice(&head),
             (_, true) => head,
             // From the write queue: still in two pieces.
             (true, false) => body,

@@ -23,6 +23,7 @@ use super::blocks::{self, NotIt, RECORD_HEADER_BYTES, Ring, Writer};
 use super::codec::Record;
 use super::counters::{DiskCounters, add};
 use super::device::Device;
+use super::doubts::Doubts;
 use super::entry::{Entry, EntryKey};
 use super::folder::{DiskTrouble, Geometry};
 use super::hash::random_bytes;
@@ -76,6 +77,8 @@ pub(super) struct TierPlan {
     /// Outlives the tier.
     pub(super) runtime: Handle,
     pub(super) counters: Arc<DiskCounters>,
+    /// The heads that must not come back from this disk.
+    pub(super) doubts: Arc<Doubts>,
     pub(super) patience: Patience,
     /// Whether the folder and the files are as they were.
     pub(super) inspect: Inspect,
@@ -127,6 +130,7 @@ pub(super) struct DiskTier {
     crowded: AtomicBool,
     reads: Arc<Semaphore>,
     read_errors: AtomicU32,
+    has_failed_reads: AtomicBool,
     reads_fail: Notify,
 }
 
@@ -148,6 +152,7 @@ struct Shared {
     runtime: Handle,
     jobs: Jobs,
     counters: Arc<DiskCounters>,
+    doubts: Arc<Doubts>,
     patience: Patience,
 }
 
@@ -227,6 +232,7 @@ impl DiskTier {
             runtime: plan.runtime.clone(),
             jobs: plan.jobs,
             counters: plan.counters,
+            doubts: plan.doubts,
             patience: plan.patience,
         });
         // Ends when the tier is closed or dropped, or when a write fails.
@@ -241,6 +247,7 @@ impl DiskTier {
             crowded: AtomicBool::new(false),
             reads: Arc::new(Semaphore::new(READS_MAX)),
             read_errors: AtomicU32::new(0),
+            has_failed_reads: AtomicBool::new(false),
             reads_fail: Notify::new(),
         };
         tier.probe().await?;
@@ -345,7 +352,11 @@ impl DiskTier {
         }
         let place = self.place(key)?;
         match timeout(self.shared.patience.load, self.read(place)).await {
-            Ok(Ok(bytes)) => self.open_record(key, place, &bytes),
+            Ok(Ok(bytes)) => {
+                // Here alone: what the page cache has says nothing of the disk.
+                self.read_errors.store(0, Ordering::Relaxed);
+                self.open_record(key, place, &bytes)
+            }
             Ok(Err(error)) => {
                 self.note_read_error(key, place, &error);
                 None
@@ -372,9 +383,6 @@ impl DiskTier {
     }
 
     fn open_record(&self, key: &EntryKey, place: Place, bytes: &Bytes) -> Option<Found> {
-        if self.read_errors.load(Ordering::Relaxed) != 0 {
-            self.read_errors.store(0, Ordering::Relaxed);
-        }
         match blocks::read_record(key, place, bytes) {
             Ok(record) => Some(Found {
                 record,
@@ -403,6 +411,7 @@ impl DiskTier {
         add(&self.shared.counters.read_errors, 1);
         // Else it would be read, and fail, for ever.
         self.shared.ring.places.remove_at(blocks::hash(key), place);
+        self.has_failed_reads.store(true, Ordering::Relaxed);
         let in_a_row = self.read_errors.fetch_add(1, Ordering::Relaxed) + 1;
         if in_a_row == 1 {
             warn!(%error, "a read from the disk tier failed");
@@ -495,6 +504,16 @@ impl DiskTier {
         drop(self.shared.budget.acquire_many(BUDGET_PAGES).await);
     }
 
+    /// Nothing is written from now on, also for those who still hold the tier: another one may be opened in its place.
+    pub(super) fn abandon(&self) {
+        self.shared.abandon();
+    }
+
+    /// Whether the disk may hold records that the index has not any more, since they could not be read.
+    pub(super) fn has_failed_reads(&self) -> bool {
+        self.has_failed_reads.load(Ordering::Relaxed)
+    }
+
     /// What was handed over and may not have reached the disk.
     pub(super) fn unsettled(&self) -> Vec<EntryKey> {
         self.shared.queue.lock().newest.keys().copied().collect()
@@ -541,10 +560,15 @@ impl Drop for DiskTier {
 impl Shared {
     fn hand_over(&self, key: EntryKey, record: Record, room: Room) {
         let mut queue = self.queue.lock();
-        if self.over.is_cancelled() || self.closing.load(Ordering::Acquire) {
+        let is_over = self.over.is_cancelled()
+            || self.closing.load(Ordering::Acquire)
+            || self.ring.abandoned.load(Ordering::Acquire);
+        if is_over {
             add(&self.counters.lost, 1);
             return;
         }
+        // Under the lock of the queue: a tier that is given up now finds the key in there, and notes it again.
+        self.doubts.settle(&key);
         queue.writes += 1;
         let number = queue.writes;
         let pending = Pending {

@@ -92,9 +92,8 @@ impl Disk {
     }
 
     /// Notes that a record is about to be written; gives the segment of the log that it goes to.
-    pub(super) fn wrote(&self, key: &EntryKey, record: &Record, uptime: Duration) -> u64 {
+    pub(super) fn wrote(&self, record: &Record, uptime: Duration) -> u64 {
         let bytes = bytes_on_disk(record);
-        self.doubts().settle(key);
         self.bucket.lock().take(bytes, uptime);
         self.rotation.wrote(bytes)
     }

@@ -17,8 +17,8 @@ use super::disk::DiskTier;
 use super::entry::{EntryKey, Part};
 use super::hash::write_durably;
 
-/// Two and a half megabytes.
-pub(super) const KEYS_MAX: usize = 1 << 16;
+/// Ten megabytes: what a busy node stores while a large disk is being read at its start.
+pub(super) const KEYS_MAX: usize = 1 << 18;
 
 /// The first line of the file when the disk was out of use and nobody can tell what it missed.
 const AWAY: &str = "away";
@@ -83,7 +83,7 @@ impl Doubts {
     /// Makes sure that the head under `key` is not found on the disk again. `tier` gives the one in use, if any.
     pub(super) fn forget(&self, key: &EntryKey, tier: Option<&DiskTier>) {
         if let Some(tier) = tier {
-            let was_there = tier.may_contain(key);
+            let was_there = tier.may_contain(key) || tier.has_failed_reads();
             tier.forget(key);
             if !was_there {
                 return;
@@ -106,10 +106,18 @@ impl Doubts {
 
     /// The disk goes out of use; `tier` is what was in use. Whether that is to be written down.
     pub(super) fn leave(&self, tier: Option<&DiskTier>) -> bool {
-        for key in tier.map(DiskTier::unsettled).unwrap_or_default() {
-            self.note(&key);
+        if let Some(tier) = tier {
+            self.note_unsettled(tier);
         }
         !std::mem::replace(&mut self.state.lock().is_away, true)
+    }
+
+    /// What was on its way to the disk when nothing is written any more: under those keys it may have something older.
+    pub(super) fn note_unsettled(&self, tier: &DiskTier) {
+        tier.abandon();
+        for key in tier.unsettled() {
+            self.note(&key);
+        }
     }
 
     /// Tells the next process that this disk is out of use, if it still is. Blocks.
@@ -136,9 +144,14 @@ impl Doubts {
         };
     }
 
-    /// The disk comes back: `put_in` takes the tier into use, behind the removal of all that is in doubt.
-    pub(super) fn come_back(&self, tier: &DiskTier, put_in: impl FnOnce()) {
+    /// The disk comes back: `put_in` takes the tier into use, behind the removal of all that is in doubt. Whether that is
+    /// all: else the disk must be emptied and opened once more.
+    #[must_use]
+    pub(super) fn come_back(&self, tier: &DiskTier, put_in: impl FnOnce()) -> bool {
         let mut state = self.state.lock();
+        if state.lost_count {
+            return false;
+        }
         for id in &state.heads {
             tier.forget(&EntryKey::head(*id));
         }
@@ -148,6 +161,7 @@ impl Doubts {
         drop(state);
         let _order = self.writing.lock();
         remove(&self.file);
+        true
     }
 
     /// As `forget`, where no tier was in use a moment ago: `tier` looks again.
@@ -168,7 +182,9 @@ impl Doubts {
     /// Writes down what the next process must know.
     pub(super) fn close(&self) {
         let _order = self.writing.lock();
-        let state = self.state.lock();
+        let mut state = self.state.lock();
+        // A mark that is still to be written comes too late.
+        state.is_away = false;
         if state.lost_count {
             self.mark();
         } else if state.heads.is_empty() {

@@ -353,7 +353,7 @@ impl SiteStore {
             return disk.count(Refusal::Quota);
         }
         if best.tier.rewrite(key, record.clone()) {
-            self.note_written(number, disk, &key, record);
+            self.note_written(number, disk, record);
         }
     }
 
@@ -463,8 +463,8 @@ impl SiteStore {
             .sum()
     }
 
-    fn note_written(&self, number: usize, disk: &Disk, key: &EntryKey, record: &Record) {
-        let segment = disk.wrote(key, record, self.tiers.clock.uptime());
+    fn note_written(&self, number: usize, disk: &Disk, record: &Record) {
+        let segment = disk.wrote(record, self.tiers.clock.uptime());
         if let Some(written) = self.written.get(number) {
             written.lock().add(segment, bytes_on_disk(record));
         }
@@ -589,7 +589,7 @@ impl SiteStore {
             let Some((record, room)) = room.take() else {
                 return false;
             };
-            self.note_written(number, disk, &key, &record);
+            self.note_written(number, disk, &record);
             tier.write(key, record, room);
             true
         });

@@ -142,7 +142,13 @@ impl DiskSlot {
         let opening = self.opening.lock().take();
         drop(opening.map(AbortOnDrop));
         let written = match self.tier.swap(None) {
-            Some(tier) => matches!(timeout(deadline, tier.close()).await, Ok(true)),
+            Some(tier) => {
+                let written = matches!(timeout(deadline, tier.close()).await, Ok(true));
+                if !written {
+                    self.plan.doubts.note_unsettled(&tier);
+                }
+                written
+            }
             None => true,
         };
         let folder = self.folder.lock().take();
@@ -163,10 +169,14 @@ impl DiskSlot {
                     "the disk tier is in use"
                 );
                 let tier = Arc::new(tier);
-                self.plan.doubts.come_back(&tier, || {
+                let is_back = self.plan.doubts.come_back(&tier, || {
                     self.tier.store(Some(Arc::clone(&tier)));
                     *self.trouble.lock() = None;
                 });
+                if !is_back {
+                    // More was replaced meanwhile than could be noted: the next try empties it.
+                    self.empty(&DiskTrouble::Opening);
+                }
             }
             Err(trouble) => self.empty(&trouble),
         }
@@ -249,6 +259,7 @@ async fn open_tier(
         geometry,
         runtime: plan.runtime.clone(),
         counters,
+        doubts: Arc::clone(&plan.doubts),
         patience: plan.patience,
         inspect: {
             let folder = Arc::clone(&folder);

@@ -113,6 +113,7 @@ async fn short_reads_are_misses_and_end_the_tier_until_the_disk_is_well() {
 async fn one_read_that_fails_does_not_end_the_tier() {
     let faulty = Faulty::new();
     let store = faulty.filled().await;
+    faulty.faults.cold(true);
     for n in 0..30 {
         faulty.faults.reads(EIO);
         assert!(store.load(&key(n)).await.is_none());
@@ -124,6 +125,92 @@ async fn one_read_that_fails_does_not_end_the_tier() {
         assert!(store.settle(DEADLINE).await);
     }
     assert!(trouble(&store).is_none());
+    close(&store).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reads_that_fail_end_the_tier_though_the_page_cache_answers_others() {
+    let faulty = Faulty::new();
+    let store = faulty.filled().await;
+    for n in 0..16 {
+        faulty.faults.reads(EIO);
+        assert!(store.load(&key(n)).await.is_none());
+        faulty.faults.reads(None);
+        let cached = store.load_placed(&key(35), Placement::DiskPreferred).await;
+        assert!(cached.is_some() || trouble(&store).is_some(), "{n}");
+    }
+    // It may be back already.
+    until("the tier was given up", || {
+        store.stats().disks.remove(0).failures == 1
+    })
+    .await;
+    is_back(&store).await;
+    close(&store).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_could_not_be_read_and_was_replaced_does_not_come_back() {
+    let faulty = Faulty::new();
+    let store = faulty.filled().await;
+    faulty.faults.reads(EIO);
+    assert!(store.load(&key(3)).await.is_none());
+    // Too large for a block: it is in memory alone, and not for long.
+    let newer = entry(3, &body_of(3, 1_100_000));
+    let kept = store.insert(key(3), newer, Placement::DiskPreferred).await;
+    assert!(!kept.disk);
+    for n in 4..20 {
+        assert!(store.load(&key(n)).await.is_none());
+    }
+    is_given_up(&store).await;
+    faulty.faults.reads(None);
+    is_back(&store).await;
+    assert!(store.load(&key(3)).await.is_none());
+    assert_eq!(found(&store).await, OBJECTS - 1);
+    close(&store).await;
+}
+
+/// As after a loss of power that took one page of lines and left the next.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lines_behind_a_damaged_one_do_not_come_back() {
+    let place = Place::new().with_blocks(1 << 20, 16);
+    let store = place.open().await;
+    for n in 1..=9 {
+        let entry = entry(n, b"before");
+        assert!(
+            store
+                .insert(key(n), entry, Placement::DiskPreferred)
+                .await
+                .disk
+        );
+    }
+    close(&store).await;
+    let id = key(2).id.to_le_bytes();
+    let mut damaged = 0;
+    for number in 0..16 {
+        let file = block_file(&place.data(), number);
+        let mut bytes = fs::read(&file).unwrap();
+        let lines = bytes.len() - 4096;
+        if let Some(at) = bytes[lines..].windows(16).position(|window| window == id) {
+            bytes[lines + at] ^= 1;
+            damaged += 1;
+            fs::write(&file, bytes).unwrap();
+        }
+    }
+    assert_eq!(damaged, 1);
+
+    let store = place.open().await;
+    assert!(store.load(&key(9)).await.is_none());
+    let newer = entry(9, b"behind");
+    assert!(
+        store
+            .insert(key(9), newer, Placement::DiskPreferred)
+            .await
+            .disk
+    );
+    close(&store).await;
+
+    let store = place.open().await;
+    assert_eq!(body(&store.load(&key(9)).await.unwrap().0), "behind");
     close(&store).await;
 }
 
