@@ -269,16 +269,18 @@ fn place(
         })?;
         return Ok((site.name.clone(), host));
     };
-    let Some(found) = site_of(name) else {
+    let found = site_of(name);
+    // The same of another site's host and of one that nobody has: a token of one site does not learn of others.
+    if site.is_some_and(|site| Some(site) != found.as_deref()) {
+        return Err(Refusal::bad(format!(
+            "The site does not answer for the host '{name}'."
+        )));
+    }
+    let Some(found) = found else {
         return Err(Refusal::not_found(format!(
             "No site answers for the host '{name}'."
         )));
     };
-    if site.is_some_and(|site| *site != found) {
-        return Err(Refusal::bad(format!(
-            "The host '{name}' belongs to the site '{found}'."
-        )));
-    }
     let host = match url.port {
         Some(port) => format!("{name}:{port}"),
         None => name.clone(),

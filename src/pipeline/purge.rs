@@ -78,14 +78,17 @@ impl SiteState {
         path: &str,
         query: Option<&str>,
     ) -> Result<Vec<Target>, Refusal> {
-        // As for a request without fields: a rewrite may lead the URL to another path.
-        let Ruling { path, settings, .. } = self.rule(&Question {
+        let path = path::canonical(path)?;
+        // The settings are those of a request without fields.
+        let ruling = self.rule(&Question {
             method: &Method::GET,
-            path: &path::canonical(path)?,
+            path: &path,
             query,
             headers: &HeaderMap::new(),
             peer: Ipv4Addr::UNSPECIFIED.into(),
         })?;
+        let paths = self.stored_paths(&path)?;
+        let Ruling { path, settings, .. } = ruling;
         let (_, query) = variant::wish_of(&settings.zone.images, &path, query)?;
         let query = policy::forwarded_query(query.as_deref(), &settings.zone.policy.key.query)
             .map(Cow::into_owned);
@@ -104,12 +107,15 @@ impl SiteState {
                     .collect::<Result<_, _>>()?
             }
         };
-        let target = |host| Target::Url {
-            host,
+        let target = |host: &Option<String>, path: &String| Target::Url {
+            host: host.clone(),
             path: path.clone(),
             query: query.clone(),
         };
-        Ok(hosts.into_iter().map(target).collect())
+        Ok(hosts
+            .iter()
+            .flat_map(|host| paths.iter().map(move |path| target(host, path)))
+            .collect())
     }
 
     /// A prefix as paths are kept.

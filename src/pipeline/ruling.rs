@@ -98,11 +98,7 @@ impl SiteState {
                 });
             }
         }
-        let rewritten = rules.rewrites.iter().find_map(|rewrite| {
-            let captures = rewrite.from.captures(question.path)?;
-            Some(rewrite.to.path(&captures))
-        });
-        let rewritten = rewritten.transpose()?;
+        let rewritten = self.rewritten(question.path)?;
         let question = Question {
             path: rewritten.as_deref().unwrap_or(question.path),
             ..*question
@@ -114,6 +110,34 @@ impl SiteState {
             return Ok(ruling);
         }
         self.act(&question, ruling)
+    }
+
+    /// The path that `[[rewrite]]` makes of this one, if any does.
+    fn rewritten(&self, path: &str) -> Result<Option<String>, Refusal> {
+        let mut rewrites = self.site.rules.rewrites.iter();
+        let rewritten = rewrites.find_map(|rewrite| {
+            let captures = rewrite.from.captures(path)?;
+            Some(rewrite.to.path(&captures))
+        });
+        Ok(rewritten.transpose()?)
+    }
+
+    /// Every path under which a request for this one may be stored: which rules hold may depend on who asks.
+    pub(super) fn stored_paths(&self, path: &str) -> Result<Vec<String>, Refusal> {
+        let path = self.rewritten(path)?.unwrap_or_else(|| path.to_owned());
+        let mut paths = Vec::new();
+        for rule in self.site.rules.program.all() {
+            if let Some(rewrite) = &rule.action.rewrite
+                && rule.when.admits_path(&path)
+            {
+                let to = rewrite.path(&rule.when.captures(&path))?;
+                if to != path && !paths.contains(&to) {
+                    paths.push(to);
+                }
+            }
+        }
+        paths.push(path);
+        Ok(paths)
     }
 
     /// The settings for a response with this head, where the request alone does not decide.

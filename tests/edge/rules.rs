@@ -391,6 +391,35 @@ async fn rewrites_change_the_key_and_what_the_origin_is_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_purge_is_of_every_path_that_rules_may_make_of_a_url() {
+    let origin = echo("text/css").await;
+    let edge = Edge::with(
+        &origin,
+        r#"
+        [cache]
+        override_ttl = "1h"
+        [[rule]]
+        when = { path = ["/a/*"], header = { x-device = ["m"] } }
+        rewrite = { to = "/m/$1" }
+        "#,
+    )
+    .await;
+    let small = [("x-device", "m")];
+    edge.get("/a/x").await;
+    assert!(
+        edge.get_with("/a/x", &small)
+            .await
+            .text()
+            .starts_with("/m/x ")
+    );
+    is_hit(&edge.get_with("/a/x", &small).await);
+    edge.purge(json!({"urls": ["https://localhost/a/x"]})).await;
+    edge.get("/a/x").await;
+    edge.get_with("/a/x", &small).await;
+    assert_eq!((origin.count_for("/a/x"), origin.count_for("/m/x")), (2, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn denied_requests_never_reach_the_origin() {
     let origin = echo("text/css").await;
     let edge = Edge::with(

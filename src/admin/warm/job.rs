@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::super::control::Pulled;
-use super::order::Plan;
+use super::order::{Plan, URL_BYTES_MAX};
 use super::record::{WarmFailure, WarmRecord, WarmState};
 use crate::telemetry::WarmOutcome;
 
@@ -183,7 +183,8 @@ impl WarmRecord {
     ) {
         if self.failures.len() < FAILURES_KEPT {
             self.failures.push(WarmFailure {
-                url: url.to_owned(),
+                // The list may have anything in a line.
+                url: url.chars().take(URL_BYTES_MAX).collect(),
                 reason: reason.clone(),
                 status,
                 detail,

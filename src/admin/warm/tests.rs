@@ -78,7 +78,7 @@ async fn every_url_has_its_outcome_and_one_failure_stops_nothing() {
     assert_eq!(of("/gone/1")["status"], 404);
     assert_eq!(of("/gone/1")["reason"], "status-404");
     let detail = of("https://blog.example/a")["detail"].as_str().unwrap();
-    assert!(detail.contains("'blog'"), "{detail}");
+    assert!(detail.contains("'shop'"), "{detail}");
     let pulls = edge.node.pulls.lock();
     assert_eq!(pulls.len(), 6);
     assert!(pulls.iter().all(|pull| pull.site == "shop"));
