@@ -7,7 +7,7 @@ use super::decode::{Decoded, Demand, Opened, open};
 use super::encode::{ENCODING_BYTES_PER_PIXEL, Effort, encode};
 use super::error::ImageError;
 use super::operate::{Geometry, Turn, geometry, resize};
-use super::recipe::{Picture, Recipe};
+use super::recipe::{Media, Picture, Recipe};
 use super::sniff::sniff;
 
 /// What a job asks of the pool while it runs.
@@ -31,7 +31,12 @@ pub(super) fn demand(recipe: &Recipe, _opened: &Opened<'_>) -> Demand {
 }
 
 /// Memory that cooking holds at its peak, besides what is decoded.
-pub(super) fn cooking_bytes(recipe: &Recipe, size: (u32, u32), orientation: Orientation) -> u64 {
+pub(super) fn cooking_bytes(
+    recipe: &Recipe,
+    size: (u32, u32),
+    orientation: Orientation,
+    _frames: u32,
+) -> u64 {
     let seen = geometry_of(recipe, size, orientation);
     u64::from(seen.width) * u64::from(seen.height) * ENCODING_BYTES_PER_PIXEL
 }
@@ -46,12 +51,13 @@ fn geometry_of(recipe: &Recipe, size: (u32, u32), orientation: Orientation) -> G
     )
 }
 
-/// Makes one picture of a decoded one. `source_bytes` is the length of its file.
+/// Makes one picture of a decoded one; `source` is its file.
 pub(super) fn cook<W: Watch>(
     recipe: &Recipe,
     effort: Effort,
     decoded: &Decoded,
-    source_bytes: usize,
+    source: &[u8],
+    _limits: &ImageWorkers,
     watch: &W,
 ) -> Result<Picture, ImageError> {
     let turn = Turn::of(decoded.orientation);
@@ -77,16 +83,17 @@ pub(super) fn cook<W: Watch>(
     let output = recipe.output(&decoded.sniffed, raster, effort);
     watch.check()?;
     let file = encode(&film, &output, &decoded.metadata)?;
-    recipe.check_saving(source_bytes, file.len())?;
+    recipe.check_saving(source.len(), file.len())?;
 
     let (width, height) = (raster.width, raster.height);
     let (to, from) = (output.format.name(), decoded.sniffed.format.name());
     Ok(Picture {
-        format: output.format,
+        media: Media::Picture(output.format),
         // It may stay in the cache for long: no spare capacity.
         bytes: Bytes::from(file.into_boxed_slice()),
         width,
         height,
+        may_improve: effort == Effort::First,
         detail: format!("{to};w={width};from={from}"),
     })
 }
@@ -101,12 +108,12 @@ pub(super) fn cook_file<W: Watch>(
 ) -> Result<Picture, ImageError> {
     let sniffed = sniff(source, recipe.declared)?;
     let opened = open(source, &sniffed, limits)?;
-    let cooking_bytes = cooking_bytes(recipe, opened.size, opened.orientation);
+    let cooking_bytes = cooking_bytes(recipe, opened.size, opened.orientation, 1);
     let _reserved = watch.reserve(opened.decoding_bytes.saturating_add(cooking_bytes))?;
     watch.check()?;
     let wanted = demand(recipe, &opened);
     let decoded = opened.decode(wanted)?;
-    cook(recipe, effort, &decoded, source.len(), watch)
+    cook(recipe, effort, &decoded, source, limits, watch)
 }
 
 #[cfg(test)]
@@ -178,7 +185,7 @@ mod tests {
             ("avif", ImageFormat::Avif),
         ] {
             let picture = made(&format!("format={name}"), &source).unwrap();
-            assert_eq!((picture.format, picture.width), (format, 40));
+            assert_eq!((picture.media, picture.width), (Media::Picture(format), 40));
             if format != ImageFormat::Avif {
                 testing::assert_corners_of(&picture.bytes, testing::UPRIGHT);
             } else {
@@ -220,7 +227,7 @@ mod tests {
     fn auto_keeps_the_original_unless_it_saves() {
         let photo = testing::noise(64, 64);
         let auto = made("", &testing::png(&photo)).unwrap();
-        assert_eq!(auto.format, ImageFormat::Avif);
+        assert_eq!(auto.media, Media::Picture(ImageFormat::Avif));
         let drawing = testing::png(&testing::corners(16, 16));
         let small_already = made("format=webp", &drawing).unwrap().bytes;
         assert_eq!(made("", &small_already), Err(ImageError::NotSmaller));

@@ -7,6 +7,7 @@ use super::encode::{AVIF_AUTO_PIXELS_MAX, Effort, Output, WEBP_SIDE_MAX};
 use super::error::ImageError;
 use super::metadata::Keep;
 use super::operations::{Fit, Operations};
+use super::placeholder::Placeholder;
 use super::raster::Raster;
 use super::sniff::{Sniffed, SourceFormat};
 use super::wish::{Wish, WishedFormat};
@@ -14,19 +15,54 @@ use super::wish::{Wish, WishedFormat};
 /// Changes when the same recipe makes other bytes than before, so that stored variants are remade.
 const RECIPE_VERSION: u32 = 1;
 
-/// A made picture.
+/// A made picture, or what was asked about one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picture {
-    /// Its format, for `Content-Type`.
-    pub format: ImageFormat,
+    /// What it is, for `Content-Type`.
+    pub media: Media,
     /// The file.
     pub bytes: Bytes,
-    /// Pixels.
+    /// Pixels; of facts and hashes those of the picture that they are about.
     pub width: u32,
-    /// Pixels.
+    /// Pixels; of facts and hashes those of the picture that they are about.
     pub height: u32,
+    /// Whether the same recipe, cooked with all effort, can give a smaller file or a better look.
+    pub may_improve: bool,
     /// How it was made, short: `avif;w=800;from=jpeg`.
     pub detail: String,
+}
+
+/// What came of a recipe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Media {
+    /// A picture.
+    Picture(ImageFormat),
+    /// Facts about one.
+    Json,
+    /// A hash to paint in its place.
+    Text,
+}
+
+impl Media {
+    /// Its short name: `avif`, `json`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Picture(format) => format.name(),
+            Self::Json => "json",
+            Self::Text => "text",
+        }
+    }
+
+    /// Its media type: `image/avif`.
+    #[must_use]
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Self::Picture(format) => format.media_type(),
+            Self::Json => "application/json",
+            Self::Text => "text/plain; charset=utf-8",
+        }
+    }
 }
 
 /// How to make a picture: a wish, and what one client accepts. Equal recipes make the same variant.
@@ -34,7 +70,11 @@ pub struct Picture {
 pub struct Recipe {
     pub(super) operations: Operations,
     quality: Quality,
+    /// Whether the default quality is only where the search for the right one begins (`quality=auto`).
+    pub(super) is_quality_searched: bool,
     target: Target,
+    /// Something small to paint in the picture's place, instead of the picture.
+    pub(super) placeholder: Option<Placeholder>,
     is_progressive: bool,
     /// What of the metadata stays.
     pub(super) keep: Keep,
@@ -53,6 +93,8 @@ enum Target {
     /// The first that suits the picture; the original's when none does.
     Best(Vec<ImageFormat>),
     Exactly(ImageFormat),
+    /// What is known about the picture, as JSON.
+    Facts,
 }
 
 /// What a client gets for a wish, given which formats its `Accept` names.
@@ -70,6 +112,8 @@ pub fn recipe(config: &ImageConfig, wish: &Wish, accepts_avif: bool, accepts_web
         quality: wish
             .quality()
             .map_or(Quality::Default { avif, webp, jpeg }, Quality::Asked),
+        is_quality_searched: false,
+        placeholder: None,
         target: match wish.format() {
             WishedFormat::Original => Target::Original,
             WishedFormat::Exactly(format) => Target::Exactly(format),
@@ -124,6 +168,13 @@ impl Recipe {
                 let names: Vec<_> = formats.iter().map(|format| format.name()).collect();
                 part("f", &format_args!("auto({})", names.join(",")));
             }
+            Target::Facts => part("f", &"json"),
+        }
+        if let Some(placeholder) = self.placeholder {
+            part("placeholder", &placeholder.name());
+        }
+        if self.is_quality_searched {
+            part("search", &1);
         }
         key
     }
@@ -133,7 +184,7 @@ impl Recipe {
         let is_drawn = source.is_lossless && raster.looks_drawn();
         let format = match &self.target {
             Target::Exactly(format) => *format,
-            Target::Original => family(source.format, raster, is_drawn),
+            Target::Original | Target::Facts => family(source.format, raster, is_drawn),
             Target::Best(formats) => formats
                 .iter()
                 .copied()
@@ -155,7 +206,7 @@ impl Recipe {
         let is_asked =
             self.operations != Operations::default() || matches!(self.quality, Quality::Asked(_));
         let is_worth_it = match self.target {
-            Target::Exactly(_) => true,
+            Target::Exactly(_) | Target::Facts => true,
             Target::Original | Target::Best(_) if is_asked => result < source,
             // Nobody asked for another picture: 5 % less, or the original stays.
             Target::Original | Target::Best(_) => {
