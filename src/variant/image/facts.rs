@@ -1,3 +1,5 @@
+use std::cmp::Reverse;
+
 use bytes::Bytes;
 use moxcms::{ColorProfile, ProfileText};
 use serde_json::{Value, json};
@@ -47,7 +49,7 @@ pub(super) fn facts(
         "duration_ms": duration,
         "has_alpha": has_alpha,
         "orientation": decoded.orientation.to_exif(),
-        "colour_profile": decoded.profile.as_deref().map_or(Value::from("srgb"), profile_name),
+        "colour_profile": decoded.profile.as_deref().map_or_else(|| Value::from("srgb"), profile_name),
         "looks": if looks.is_drawn { "drawing" } else { "photograph" },
         "looks_because": looks.because,
         "dominant_colour": palette.first().copied().map(hex),
@@ -127,7 +129,7 @@ fn palette(small: &Raster) -> Vec<[u8; 3]> {
         .zip(means)
         .filter(|(count, _)| *count > 0)
         .collect();
-    groups.sort_by(|a, b| b.0.cmp(&a.0));
+    groups.sort_by_key(|(count, _)| Reverse(*count));
     groups.into_iter().map(|(_, mean)| mean).collect()
 }
 

@@ -14,9 +14,9 @@ use super::recipe::{Media, Picture, Recipe};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Placeholder {
     /// ThumbHash (evanw.github.io/thumbhash) in base64.
-    Thumbhash,
+    ThumbHash,
     /// BlurHash (blurha.sh), 4 parts along the longer side and 3 along the other.
-    Blurhash,
+    BlurHash,
     /// A tiny picture.
     Lqip,
 }
@@ -34,8 +34,8 @@ impl Placeholder {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::Thumbhash => "thumbhash",
-            Self::Blurhash => "blurhash",
+            Self::ThumbHash => "thumbhash",
+            Self::BlurHash => "blurhash",
             Self::Lqip => "lqip",
         }
     }
@@ -43,8 +43,8 @@ impl Placeholder {
     /// The longer side of the picture that it is made of.
     pub(super) fn side(self) -> u32 {
         match self {
-            Self::Thumbhash => HASHED_SIDE,
-            Self::Blurhash => BLURHASHED_SIDE,
+            Self::ThumbHash => HASHED_SIDE,
+            Self::BlurHash => BLURHASHED_SIDE,
             Self::Lqip => TINY_SIDE,
         }
     }
@@ -59,8 +59,8 @@ pub(super) fn paint(
 ) -> Result<Picture, ImageError> {
     let (width, height) = (small.width, small.height);
     let (media, bytes) = match placeholder {
-        Placeholder::Thumbhash => (Media::Text, thumbhash(&small)?.into_bytes()),
-        Placeholder::Blurhash => (Media::Text, blurhash(&small)?.into_bytes()),
+        Placeholder::ThumbHash => (Media::Text, thumbhash(&small)?.into_bytes()),
+        Placeholder::BlurHash => (Media::Text, blurhash(&small)?.into_bytes()),
         Placeholder::Lqip => {
             let format = format_of(recipe, &small);
             (Media::Picture(format), tiny(small, format)?)

@@ -124,7 +124,7 @@ mod tests {
         assert_eq!(half.pixels[..8], [255, 0, 0, 255, 0, 0, 255, 128]);
         assert_eq!(half.pixels[11], 192);
         assert_eq!(
-            on_ground(raster.clone(), [9, 9, 9, 0]).pixels[8..],
+            on_ground(raster, [9, 9, 9, 0]).pixels[8..],
             [255, 0, 0, 128]
         );
         let opaque = of(Channels::Grey, &[7, 8]);

@@ -8,7 +8,6 @@ mod plan;
 mod resize;
 mod smart;
 
-pub(super) use self::light::luma;
 pub(super) use self::orientation::Turn;
 pub(super) use self::plan::{Focus, Plan};
 

@@ -1,6 +1,6 @@
 use image::metadata::Orientation;
 
-use super::super::operations::{Crop, Fit, Flip, Gravity, Length, Operations, Quarters};
+use super::super::operations::{Crop, Fit, Gravity, Length, Operations};
 use super::orientation::Turn;
 
 /// What happens to the pixels of a picture, without having looked at one.
@@ -286,6 +286,7 @@ fn round(pixels: f64) -> u32 {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::super::operations::{Flip, Quarters};
     use super::*;
 
     const STORED: (u32, u32) = (400, 200);

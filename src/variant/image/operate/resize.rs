@@ -231,10 +231,9 @@ mod tests {
     #[test]
     fn a_reduced_raster_gives_the_same_picture() {
         let full = (801, 403);
-        let ramp = |x: f64, y: f64| vec![(x / 4.0 + y / 16.0).round() as u8];
-        let whole = made(full, Channels::Grey, |x, y| {
-            ramp(f64::from(x), f64::from(y))
-        });
+        // In halves of a pixel, so as to be whole.
+        let ramp = |x: u32, y: u32| vec![u8::try_from((x * 4 + y + 16) / 32).unwrap()];
+        let whole = made(full, Channels::Grey, |x, y| ramp(2 * x, 2 * y));
         let part = Part {
             left: 100.0,
             top: 50.0,
@@ -244,7 +243,7 @@ mod tests {
         let exact = resize(&whole, part, (30, 15)).unwrap();
         for by in [2_u8, 4, 8] {
             let step = u32::from(by);
-            let middle = |n: u32| f64::from(n * step) + f64::from(step - 1) / 2.0;
+            let middle = |n: u32| 2 * n * step + step - 1;
             let size = (full.0.div_ceil(step), full.1.div_ceil(step));
             let reduced = made(size, Channels::Grey, |x, y| ramp(middle(x), middle(y)));
             let found = resize(&reduced, part.reduced(full, by, &reduced), (30, 15)).unwrap();
