@@ -102,10 +102,10 @@ pub(super) fn cook_file<W: Watch>(
     let sniffed = sniff(source, recipe.declared)?;
     let opened = open(source, &sniffed, limits)?;
     let cooking_bytes = cooking_bytes(recipe, opened.size, opened.orientation);
-    let _reserved = watch.reserve(opened.decoding_bytes.saturating_add(cooking_bytes))?;
-    watch.check()?;
     let wanted = demand(recipe, &opened);
-    let decoded = opened.decode(wanted)?;
+    let decoding_bytes = opened.decoding_bytes(wanted);
+    let _reserved = watch.reserve(decoding_bytes.saturating_add(cooking_bytes))?;
+    let decoded = opened.decode(wanted, &|| watch.check())?;
     cook(recipe, effort, &decoded, source.len(), watch)
 }
 

@@ -133,6 +133,7 @@ impl Recipe {
         let is_drawn = source.is_lossless && raster.looks_drawn();
         let format = match &self.target {
             Target::Exactly(format) => *format,
+            Target::Original if source.format == SourceFormat::Avif => ImageFormat::Avif,
             Target::Original => family(source.format, raster, is_drawn),
             Target::Best(formats) => formats
                 .iter()
@@ -197,10 +198,13 @@ fn family(source: SourceFormat, raster: &Raster, is_drawn: bool) -> ImageFormat 
         SourceFormat::Jpeg => ImageFormat::Jpeg,
         SourceFormat::Webp => ImageFormat::Webp,
         SourceFormat::Png | SourceFormat::Gif => ImageFormat::Png,
-        SourceFormat::Bmp | SourceFormat::Tiff if raster.has_alpha() || is_drawn => {
+        SourceFormat::Bmp | SourceFormat::Tiff | SourceFormat::Avif
+            if raster.has_alpha() || is_drawn =>
+        {
             ImageFormat::Png
         }
-        SourceFormat::Bmp | SourceFormat::Tiff => ImageFormat::Jpeg,
+        // Whoever takes AVIF has been given it before it came to this.
+        SourceFormat::Bmp | SourceFormat::Tiff | SourceFormat::Avif => ImageFormat::Jpeg,
     }
 }
 
@@ -290,7 +294,8 @@ mod tests {
         let sniffed = Sniffed {
             format: source,
             is_lossless: source != SourceFormat::Jpeg,
-            keeps_coefficients: false,
+            reel: Reel::STILL,
+            jpeg: None,
         };
         let output = recipe_of(query, true, true).output(&sniffed, raster, Effort::First);
         assert_eq!((output.format, output.quality, output.is_lossless), expect);
