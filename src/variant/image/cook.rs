@@ -1,13 +1,13 @@
 use bytes::Bytes;
+use image::metadata::Orientation;
 
 use super::super::config::ImageWorkers;
 use super::colour::to_srgb;
-use super::decode::open;
-use super::encode::{ENCODING_BYTES_PER_PIXEL, encode};
+use super::decode::{Decoded, Demand, Opened, open};
+use super::encode::{ENCODING_BYTES_PER_PIXEL, Effort, encode};
 use super::error::ImageError;
-use super::orientation::Turn;
+use super::operate::{Geometry, Turn, geometry, resize};
 use super::recipe::{Picture, Recipe};
-use super::resize::{geometry, resize};
 use super::sniff::sniff;
 
 /// What a job asks of the pool while it runs.
@@ -22,48 +22,65 @@ pub(super) trait Watch {
     fn check(&self) -> Result<(), ImageError>;
 }
 
-/// Makes one picture, from the file to the file.
+/// What must be decoded so that `recipe` can be cooked.
+pub(super) fn demand(recipe: &Recipe, _opened: &Opened<'_>) -> Demand {
+    Demand {
+        reduction: 1,
+        all_frames: !recipe.operations.still,
+    }
+}
+
+/// Memory that cooking holds at its peak, besides what is decoded.
+pub(super) fn cooking_bytes(recipe: &Recipe, size: (u32, u32), orientation: Orientation) -> u64 {
+    let seen = geometry_of(recipe, size, orientation);
+    u64::from(seen.width) * u64::from(seen.height) * ENCODING_BYTES_PER_PIXEL
+}
+
+fn geometry_of(recipe: &Recipe, size: (u32, u32), orientation: Orientation) -> Geometry {
+    let operations = &recipe.operations;
+    geometry(
+        Turn::of(orientation).size(size),
+        operations.width,
+        operations.height,
+        operations.fit,
+    )
+}
+
+/// Makes one picture of a decoded one. `source_bytes` is the length of its file.
 pub(super) fn cook<W: Watch>(
     recipe: &Recipe,
-    source: &[u8],
-    limits: &ImageWorkers,
+    effort: Effort,
+    decoded: &Decoded,
+    source_bytes: usize,
     watch: &W,
 ) -> Result<Picture, ImageError> {
-    let sniffed = sniff(source, recipe.declared)?;
-    let opened = open(source, &sniffed, limits)?;
-
-    let turn = Turn::of(opened.orientation);
-    let seen = geometry(
-        turn.size(opened.size),
-        recipe.width,
-        recipe.height,
-        recipe.fit,
-    );
+    let turn = Turn::of(decoded.orientation);
+    let seen = geometry_of(recipe, decoded.size, decoded.orientation);
     let stored = if turn.size((0, 1)) == (0, 1) {
         seen
     } else {
         seen.swapped()
     };
-
-    let encoding_bytes = u64::from(seen.width) * u64::from(seen.height) * ENCODING_BYTES_PER_PIXEL;
-    let _reserved = watch.reserve(opened.decoding_bytes.saturating_add(encoding_bytes))?;
-
-    watch.check()?;
-    let profile = opened.profile.clone();
-    let raster = opened.decode()?;
     watch.check()?;
     // Turning and colours come after the resize, when there are fewer pixels.
-    let raster = resize(raster, &stored)?;
-    watch.check()?;
-    let raster = to_srgb(turn.apply(raster), profile.as_deref())?.without_idle_alpha();
+    let film = decoded.film.map(|raster| {
+        watch.check()?;
+        let raster = resize(raster, &stored)?;
+        watch.check()?;
+        let raster = to_srgb(turn.apply(raster), decoded.profile.as_deref())?;
+        Ok::<_, ImageError>(raster.without_idle_alpha())
+    })?;
+    let raster = film.first().ok_or_else(|| ImageError::BadPicture {
+        detail: "it has no frames".to_owned(),
+    })?;
 
-    let output = recipe.output(&sniffed, &raster);
+    let output = recipe.output(&decoded.sniffed, raster, effort);
     watch.check()?;
-    let file = encode(&raster, &output)?;
-    recipe.check_saving(source.len(), file.len())?;
+    let file = encode(&film, &output, &decoded.metadata)?;
+    recipe.check_saving(source_bytes, file.len())?;
 
     let (width, height) = (raster.width, raster.height);
-    let (to, from) = (output.format.name(), sniffed.format.name());
+    let (to, from) = (output.format.name(), decoded.sniffed.format.name());
     Ok(Picture {
         format: output.format,
         // It may stay in the cache for long: no spare capacity.
@@ -72,6 +89,24 @@ pub(super) fn cook<W: Watch>(
         height,
         detail: format!("{to};w={width};from={from}"),
     })
+}
+
+/// Makes one picture, from the file to the file.
+pub(super) fn cook_file<W: Watch>(
+    recipe: &Recipe,
+    effort: Effort,
+    source: &[u8],
+    limits: &ImageWorkers,
+    watch: &W,
+) -> Result<Picture, ImageError> {
+    let sniffed = sniff(source, recipe.declared)?;
+    let opened = open(source, &sniffed, limits)?;
+    let cooking_bytes = cooking_bytes(recipe, opened.size, opened.orientation);
+    let _reserved = watch.reserve(opened.decoding_bytes.saturating_add(cooking_bytes))?;
+    watch.check()?;
+    let wanted = demand(recipe, &opened);
+    let decoded = opened.decode(wanted)?;
+    cook(recipe, effort, &decoded, source.len(), watch)
 }
 
 #[cfg(test)]
@@ -105,7 +140,13 @@ mod tests {
         };
         let (wish, _) = wish_of(&config, "/a.png", Some(query)).unwrap();
         let recipe = recipe(&config, &wish.unwrap(), true, true);
-        cook(&recipe, source, &ImageWorkers::default(), &Free)
+        cook_file(
+            &recipe,
+            Effort::First,
+            source,
+            &ImageWorkers::default(),
+            &Free,
+        )
     }
 
     #[test]
@@ -224,7 +265,13 @@ mod tests {
         let (wish, _) = wish_of(&config, "/a.png", None).unwrap();
         let recipe = recipe(&config, &wish.unwrap(), false, false);
         let source = testing::png(&testing::noise(8, 8));
-        let result = cook(&recipe, &source, &ImageWorkers::default(), &Unwanted);
+        let result = cook_file(
+            &recipe,
+            Effort::First,
+            &source,
+            &ImageWorkers::default(),
+            &Unwanted,
+        );
         assert_eq!(result, Err(ImageError::Cancelled));
     }
 }

@@ -5,12 +5,14 @@ mod cook;
 mod decode;
 mod encode;
 mod error;
+mod film;
 mod headers;
-mod orientation;
+mod metadata;
+mod operate;
+mod operations;
 mod pool;
 mod raster;
 mod recipe;
-mod resize;
 mod sniff;
 #[cfg(test)]
 mod testing;
@@ -18,7 +20,9 @@ mod wish;
 
 pub use self::error::{ImageError, ParameterError};
 pub use self::headers::applies;
+pub use self::metadata::Keep;
+pub use self::operations::Fit;
 pub use self::pool::{ImagePool, ImageStats};
 pub use self::recipe::{Picture, Recipe, recipe};
 pub use self::sniff::SourceFormat;
-pub use self::wish::{Fit, Wish, WishedFormat, wish_of};
+pub use self::wish::{Wish, WishedFormat, wish_of};

@@ -3,11 +3,13 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 
 use super::super::config::{ImageConfig, ImageFormat, ImageQuality};
-use super::encode::{AVIF_AUTO_PIXELS_MAX, Output, WEBP_SIDE_MAX};
+use super::encode::{AVIF_AUTO_PIXELS_MAX, Effort, Output, WEBP_SIDE_MAX};
 use super::error::ImageError;
+use super::metadata::Keep;
+use super::operations::{Fit, Operations};
 use super::raster::Raster;
 use super::sniff::{Sniffed, SourceFormat};
-use super::wish::{Fit, Wish, WishedFormat};
+use super::wish::{Wish, WishedFormat};
 
 /// Changes when the same recipe makes other bytes than before, so that stored variants are remade.
 const RECIPE_VERSION: u32 = 1;
@@ -30,11 +32,12 @@ pub struct Picture {
 /// How to make a picture: a wish, and what one client accepts. Equal recipes make the same variant.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Recipe {
-    pub(super) width: Option<u32>,
-    pub(super) height: Option<u32>,
-    pub(super) fit: Fit,
+    pub(super) operations: Operations,
     quality: Quality,
     target: Target,
+    is_progressive: bool,
+    /// What of the metadata stays.
+    pub(super) keep: Keep,
     pub(super) declared: Option<SourceFormat>,
 }
 
@@ -63,9 +66,7 @@ pub fn recipe(config: &ImageConfig, wish: &Wish, accepts_avif: bool, accepts_web
     };
     let ImageQuality { jpeg, webp, avif } = config.quality;
     Recipe {
-        width: wish.width(),
-        height: wish.height(),
-        fit: wish.fit(),
+        operations: *wish.operations(),
         quality: wish
             .quality()
             .map_or(Quality::Default { avif, webp, jpeg }, Quality::Asked),
@@ -76,6 +77,8 @@ pub fn recipe(config: &ImageConfig, wish: &Wish, accepts_avif: bool, accepts_web
                 Target::Best(config.formats.iter().copied().filter(accepted).collect())
             }
         },
+        is_progressive: wish.is_progressive(),
+        keep: wish.metadata().unwrap_or(Keep::None),
         declared: None,
     }
 }
@@ -99,13 +102,13 @@ impl Recipe {
             // Writing to a String cannot fail.
             let _written = write!(key, ";{name}={value}");
         };
-        if let Some(width) = self.width {
+        if let Some(width) = self.operations.width {
             part("w", &width);
         }
-        if let Some(height) = self.height {
+        if let Some(height) = self.operations.height {
             part("h", &height);
         }
-        if self.fit == Fit::Cover {
+        if self.operations.fit == Fit::Cover {
             part("fit", &"cover");
         }
         match self.quality {
@@ -126,7 +129,7 @@ impl Recipe {
     }
 
     /// The format and its settings, decided from the finished pixels.
-    pub(super) fn output(&self, source: &Sniffed, raster: &Raster) -> Output {
+    pub(super) fn output(&self, source: &Sniffed, raster: &Raster, effort: Effort) -> Output {
         let is_drawn = source.is_lossless && raster.looks_drawn();
         let format = match &self.target {
             Target::Exactly(format) => *format,
@@ -142,14 +145,15 @@ impl Recipe {
             quality: self.quality_of(format),
             // A quality that was asked for asks for a lossy picture.
             is_lossless: is_drawn && matches!(self.quality, Quality::Default { .. }),
+            is_progressive: self.is_progressive,
+            effort,
         }
     }
 
     /// Whether a result of that size is worth having in place of the source.
     pub(super) fn check_saving(&self, source: usize, result: usize) -> Result<(), ImageError> {
-        let is_asked = self.width.is_some()
-            || self.height.is_some()
-            || matches!(self.quality, Quality::Asked(_));
+        let is_asked =
+            self.operations != Operations::default() || matches!(self.quality, Quality::Asked(_));
         let is_worth_it = match self.target {
             Target::Exactly(_) => true,
             Target::Original | Target::Best(_) if is_asked => result < source,
@@ -288,7 +292,7 @@ mod tests {
             is_lossless: source != SourceFormat::Jpeg,
             keeps_coefficients: false,
         };
-        let output = recipe_of(query, true, true).output(&sniffed, raster);
+        let output = recipe_of(query, true, true).output(&sniffed, raster, Effort::First);
         assert_eq!((output.format, output.quality, output.is_lossless), expect);
     }
 

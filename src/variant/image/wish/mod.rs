@@ -2,16 +2,8 @@ use std::fmt;
 
 use super::super::config::{ImageConfig, ImageFormat};
 use super::error::ParameterError;
-
-/// How a picture goes into the box of width and height.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Fit {
-    /// Whole, inside the box.
-    #[default]
-    Contain,
-    /// The box filled, the rest cut off evenly.
-    Cover,
-}
+use super::metadata::Keep;
+use super::operations::{Fit, Operations};
 
 /// The format that a URL asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -29,11 +21,13 @@ pub enum WishedFormat {
 /// in, widths are on the site's steps, and what has no effect is left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Wish {
-    width: Option<u32>,
-    height: Option<u32>,
-    fit: Fit,
+    operations: Operations,
     quality: Option<u8>,
     format: WishedFormat,
+    /// Whether a JPEG comes in passes (`format=pjpg`).
+    is_progressive: bool,
+    /// What of the metadata stays; `None` is as the site says.
+    metadata: Option<Keep>,
 }
 
 impl Wish {
@@ -46,22 +40,19 @@ impl Wish {
         }
     }
 
-    /// Pixels of the box, if bounded.
-    #[must_use]
-    pub fn width(&self) -> Option<u32> {
-        self.width
+    /// What is done to the pixels.
+    pub(super) fn operations(&self) -> &Operations {
+        &self.operations
     }
 
-    /// Pixels of the box, if bounded.
-    #[must_use]
-    pub fn height(&self) -> Option<u32> {
-        self.height
+    /// Whether a JPEG comes in passes.
+    pub(super) fn is_progressive(&self) -> bool {
+        self.is_progressive
     }
 
-    /// How the picture goes into the box.
-    #[must_use]
-    pub fn fit(&self) -> Fit {
-        self.fit
+    /// What of the metadata stays, when asked for.
+    pub(super) fn metadata(&self) -> Option<Keep> {
+        self.metadata
     }
 
     /// 1 to 100, when asked for.
@@ -92,13 +83,13 @@ impl fmt::Display for Wish {
             separator = "&";
             Ok(())
         };
-        if let Some(width) = self.width {
+        if let Some(width) = self.operations.width {
             part("width", &width)?;
         }
-        if let Some(height) = self.height {
+        if let Some(height) = self.operations.height {
             part("height", &height)?;
         }
-        if self.fit == Fit::Cover {
+        if self.operations.fit == Fit::Cover {
             part("fit", &"cover")?;
         }
         if let Some(quality) = self.quality {
@@ -218,14 +209,19 @@ impl<'a> Parameters<'a> {
         );
         let fit = fit.map_or(Ok(Fit::Contain), fit_of)?;
         Ok(Wish {
-            width,
-            height,
-            // A box that is open on one side is filled by containing.
-            fit: if width.is_some() && height.is_some() {
-                fit
-            } else {
-                Fit::Contain
+            operations: Operations {
+                width,
+                height,
+                // A box that is open on one side is filled by containing.
+                fit: if width.is_some() && height.is_some() {
+                    fit
+                } else {
+                    Fit::Contain
+                },
+                ..Operations::default()
             },
+            is_progressive: false,
+            metadata: None,
             quality: quality.map_or(Ok(None), quality_of)?,
             format: format.map_or_else(
                 || {
@@ -622,7 +618,7 @@ mod tests {
                 return Ok(());
             };
             prop_assert_eq!(rest.as_deref(), Some("keep=1"));
-            prop_assert!(wish.width().max(wish.height()).unwrap_or(0) <= config.max_width);
+            prop_assert!(wish.operations.width.max(wish.operations.height).unwrap_or(0) <= config.max_width);
             let again = wish_of(&config, "/x.png", Some(&wish.to_string())).unwrap();
             match again.0 {
                 Some(again) => prop_assert_eq!(again, wish),

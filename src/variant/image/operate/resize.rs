@@ -1,21 +1,22 @@
-use fast_image_resize::images::Image;
+use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 
-use super::error::ImageError;
-use super::raster::{Channels, Raster};
-use super::wish::{Fit, scaled};
+use super::super::error::ImageError;
+use super::super::operations::Fit;
+use super::super::raster::{Channels, Raster};
+use super::super::wish::scaled;
 
 /// Which part of the source becomes a picture of which size.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Geometry {
+pub(in super::super) struct Geometry {
     /// The part, in the middle of the source.
-    pub(super) crop: (f64, f64),
-    pub(super) width: u32,
-    pub(super) height: u32,
+    pub(in super::super) crop: (f64, f64),
+    pub(in super::super) width: u32,
+    pub(in super::super) height: u32,
 }
 
 /// Never enlarges: a box larger than the picture keeps its shape and shrinks to it.
-pub(super) fn geometry(
+pub(in super::super) fn geometry(
     (width, height): (u32, u32),
     wanted_width: Option<u32>,
     wanted_height: Option<u32>,
@@ -25,7 +26,10 @@ pub(super) fn geometry(
         (Some(box_width), Some(box_height), Fit::Cover) => {
             cover((width, height), (box_width.max(1), box_height.max(1)))
         }
-        _ => contain((width, height), wanted_width, wanted_height),
+        // Padding and stretching are not there yet.
+        (_, _, Fit::Contain | Fit::Cover | Fit::Pad | Fit::Fill) => {
+            contain((width, height), wanted_width, wanted_height)
+        }
     }
 }
 
@@ -78,7 +82,7 @@ fn cover((width, height): (u32, u32), (box_width, box_height): (u32, u32)) -> Ge
 
 impl Geometry {
     /// The same for a source whose rows and columns are swapped.
-    pub(super) fn swapped(self) -> Self {
+    pub(in super::super) fn swapped(self) -> Self {
         Self {
             crop: (self.crop.1, self.crop.0),
             width: self.height,
@@ -95,12 +99,11 @@ impl Geometry {
 /// for the same look, because Lanczos' support grows with the reduction.
 const BOX_FROM: f64 = 4.0;
 
-/// Gives the source itself back when there is nothing to do.
-pub(super) fn resize(source: Raster, geometry: &Geometry) -> Result<Raster, ImageError> {
-    if geometry.is_whole(&source)
+pub(in super::super) fn resize(source: &Raster, geometry: &Geometry) -> Result<Raster, ImageError> {
+    if geometry.is_whole(source)
         && (geometry.width, geometry.height) == (source.width, source.height)
     {
-        return Ok(source);
+        return Ok(source.clone());
     }
     let reduction = (geometry.crop.0 / f64::from(geometry.width))
         .min(geometry.crop.1 / f64::from(geometry.height));
@@ -117,10 +120,10 @@ pub(super) fn resize(source: Raster, geometry: &Geometry) -> Result<Raster, Imag
         crop: (f64::from(halfway.width), f64::from(halfway.height)),
         ..*geometry
     };
-    convolve(halfway, &rest, FilterType::Lanczos3)
+    convolve(&halfway, &rest, FilterType::Lanczos3)
 }
 
-fn convolve(source: Raster, to: &Geometry, filter: FilterType) -> Result<Raster, ImageError> {
+fn convolve(source: &Raster, to: &Geometry, filter: FilterType) -> Result<Raster, ImageError> {
     let failed = |error: &dyn std::fmt::Display| ImageError::Encode {
         detail: format!("resize: {error}"),
     };
@@ -137,7 +140,7 @@ fn convolve(source: Raster, to: &Geometry, filter: FilterType) -> Result<Raster,
         .resize_alg(ResizeAlg::Convolution(filter))
         .crop(left.max(0.0), top.max(0.0), to.crop.0, to.crop.1);
     let channels = source.channels;
-    let from = Image::from_vec_u8(source.width, source.height, source.pixels, pixel)
+    let from = ImageRef::new(source.width, source.height, &source.pixels, pixel)
         .map_err(|error| failed(&error))?;
     let mut into = Image::new(to.width, to.height, pixel);
     Resizer::new()
@@ -228,7 +231,7 @@ mod tests {
             for width in [3, 8, 20, 40] {
                 let source = halves(80, 40, channels);
                 let shape = geometry((80, 40), Some(width), None, Fit::Contain);
-                let small = resize(source, &shape).unwrap();
+                let small = resize(&source, &shape).unwrap();
                 assert_eq!((small.width, small.height), (shape.width, shape.height));
                 assert_eq!(
                     small.pixels.len(),
@@ -247,7 +250,7 @@ mod tests {
     #[test]
     fn cover_takes_the_middle() {
         let shape = geometry((80, 40), Some(4), Some(4), Fit::Cover);
-        let small = resize(halves(80, 40, Channels::Grey), &shape).unwrap();
+        let small = resize(&halves(80, 40, Channels::Grey), &shape).unwrap();
         assert!(
             small.pixels[0] < 60 && small.pixels[3] > 150,
             "{:?}",
@@ -259,6 +262,6 @@ mod tests {
     fn nothing_to_do_changes_no_pixel() {
         let source = halves(8, 8, Channels::Rgb);
         let shape = geometry((8, 8), Some(100), None, Fit::Contain);
-        assert_eq!(resize(source.clone(), &shape).unwrap(), source);
+        assert_eq!(resize(&source, &shape).unwrap(), source);
     }
 }

@@ -1,18 +1,18 @@
 use image::metadata::Orientation;
 
-use super::raster::Raster;
+use super::super::raster::Raster;
 
 /// One of the eight ways of EXIF (CIPA DC-008 §4.6.4) as: swap rows and columns of the result, then mirror
 /// the place in the source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Turn {
+pub(in super::super) struct Turn {
     swaps: bool,
     mirrors_x: bool,
     mirrors_y: bool,
 }
 
 impl Turn {
-    pub(super) fn of(orientation: Orientation) -> Self {
+    pub(in super::super) fn of(orientation: Orientation) -> Self {
         let number = orientation.to_exif();
         Self {
             swaps: matches!(number, 5..=8),
@@ -22,7 +22,7 @@ impl Turn {
     }
 
     /// Width and height as seen, from those stored, or the other way round.
-    pub(super) fn size(self, (width, height): (u32, u32)) -> (u32, u32) {
+    pub(in super::super) fn size(self, (width, height): (u32, u32)) -> (u32, u32) {
         if self.swaps {
             (height, width)
         } else {
@@ -30,7 +30,7 @@ impl Turn {
         }
     }
 
-    pub(super) fn apply(self, source: Raster) -> Raster {
+    pub(in super::super) fn apply(self, source: Raster) -> Raster {
         if self == Self::of(Orientation::NoTransforms) {
             return source;
         }
@@ -81,7 +81,7 @@ fn as_index(number: u32) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::raster::Channels;
+    use super::super::super::raster::Channels;
     use super::*;
 
     /// The stored picture is `a b c / d e f`; what a viewer sees of it is written as rows.

@@ -10,7 +10,8 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
 use super::super::config::ImageWorkers;
-use super::cook::{Watch, cook};
+use super::cook::{Watch, cook_file};
+use super::encode::Effort;
 use super::error::ImageError;
 use super::recipe::{Picture, Recipe};
 
@@ -88,7 +89,9 @@ impl ImagePool {
     pub fn new(limits: ImageWorkers) -> Self {
         Self::with_cook(
             limits,
-            Box::new(move |recipe, source, ticket| cook(recipe, source, &limits, ticket)),
+            Box::new(move |recipe, source, ticket| {
+                cook_file(recipe, Effort::First, source, &limits, ticket)
+            }),
         )
     }
 

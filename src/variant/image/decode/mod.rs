@@ -5,18 +5,54 @@ use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
 
 use super::super::config::ImageWorkers;
 use super::error::ImageError;
+use super::film::Film;
+use super::metadata::Metadata;
 use super::raster::{Channels, Raster};
 use super::sniff::{Sniffed, SourceFormat};
 
 /// A picture of which only the header was read.
 pub(super) struct Opened<'a> {
     decoder: Box<dyn ImageDecoder + 'a>,
+    sniffed: Sniffed,
     /// As stored, before turning.
     pub(super) size: (u32, u32),
     pub(super) orientation: Orientation,
     pub(super) profile: Option<Vec<u8>>,
     /// What decoding will hold at its peak.
     pub(super) decoding_bytes: u64,
+}
+
+/// How much of a picture is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Demand {
+    /// Pixels are decoded at a half, a quarter or an eighth where the decoder can do so for less: 1, 2, 4 or 8.
+    pub(super) reduction: u8,
+    /// Whether frames after the first are needed.
+    pub(super) all_frames: bool,
+}
+
+impl Demand {
+    /// What serves both.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self {
+            reduction: self.reduction.min(other.reduction),
+            all_frames: self.all_frames || other.all_frames,
+        }
+    }
+}
+
+/// A decoded picture, which may serve several recipes.
+#[derive(Debug)]
+pub(super) struct Decoded {
+    pub(super) sniffed: Sniffed,
+    /// As stored, before turning; reduced as `demand` allowed.
+    pub(super) film: Film,
+    /// Width and height of the whole, as stored, before turning and reducing.
+    pub(super) size: (u32, u32),
+    pub(super) demand: Demand,
+    pub(super) orientation: Orientation,
+    pub(super) profile: Option<Vec<u8>>,
+    pub(super) metadata: Metadata,
 }
 
 /// Reads the header and holds it against the limits. Nothing the size of the picture is allocated.
@@ -60,12 +96,13 @@ pub(super) fn open<'a>(
         profile,
         decoding_bytes: decoding_bytes(&*decoder, pixels, sniffed, source),
         decoder,
+        sniffed: *sniffed,
     })
 }
 
 impl Opened<'_> {
     /// Decodes to eight bits a channel, in the order of the file (see [`Self::orientation`]).
-    pub(super) fn decode(self) -> Result<Raster, ImageError> {
+    pub(super) fn decode(self, _demand: Demand) -> Result<Decoded, ImageError> {
         let decoded = DynamicImage::from_decoder(self.decoder).map_err(refusal)?;
         let (width, height) = self.size;
         let colour = decoded.color();
@@ -74,11 +111,23 @@ impl Opened<'_> {
             (true, false) => (Channels::Rgb, decoded.into_rgb8().into_raw()),
             (false, false) => (Channels::Grey, decoded.into_luma8().into_raw()),
         };
-        Ok(Raster {
+        let raster = Raster {
             width,
             height,
             channels,
             pixels,
+        };
+        Ok(Decoded {
+            sniffed: self.sniffed,
+            film: Film::still(raster),
+            size: self.size,
+            demand: Demand {
+                reduction: 1,
+                all_frames: true,
+            },
+            orientation: self.orientation,
+            profile: self.profile,
+            metadata: Metadata::default(),
         })
     }
 }
@@ -140,7 +189,12 @@ mod tests {
     use super::*;
 
     fn opened(bytes: &[u8], limits: &ImageWorkers) -> Result<Raster, ImageError> {
-        open(bytes, &sniff(bytes, None)?, limits)?.decode()
+        let opened = open(bytes, &sniff(bytes, None)?, limits)?;
+        let mut decoded = opened.decode(Demand {
+            reduction: 1,
+            all_frames: true,
+        })?;
+        Ok(decoded.film.frames.remove(0).raster)
     }
 
     #[test]

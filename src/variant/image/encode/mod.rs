@@ -5,6 +5,8 @@ use ravif::{Img, RGBA8};
 
 use super::super::config::ImageFormat;
 use super::error::ImageError;
+use super::film::Film;
+use super::metadata::Metadata;
 use super::raster::{Channels, Raster};
 
 /// What to write.
@@ -15,6 +17,18 @@ pub(super) struct Output {
     pub(super) quality: u8,
     /// WebP only.
     pub(super) is_lossless: bool,
+    /// JPEG only: in passes, whatever the effort.
+    pub(super) is_progressive: bool,
+    pub(super) effort: Effort,
+}
+
+/// How much time the encoder may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Effort {
+    /// Somebody waits.
+    First,
+    /// Behind an answer that has been given: the smallest file at the same quality.
+    Best,
 }
 
 /// Without `native-codecs`, AVIF takes some 0.6 s a megapixel on a small machine: up to here it is
@@ -29,8 +43,13 @@ const AVIF_SPEED: u8 = 10;
 /// What encoding holds at its peak for a pixel of output; AV1 keeps several planes of 16 bits.
 pub(super) const ENCODING_BYTES_PER_PIXEL: u64 = 32;
 
-/// Writes pixels only: no metadata and no profile.
-pub(super) fn encode(raster: &Raster, output: &Output) -> Result<Vec<u8>, ImageError> {
+/// Writes a file: sRGB without a profile, and of metadata what is handed in.
+pub(super) fn encode(
+    film: &Film,
+    output: &Output,
+    _metadata: &Metadata,
+) -> Result<Vec<u8>, ImageError> {
+    let raster = film.first().ok_or_else(|| failed("no frames"))?;
     match output.format {
         ImageFormat::Avif => avif(raster, output.quality),
         ImageFormat::Webp => webp(raster, output),
