@@ -9,7 +9,7 @@ use super::error::ImageError;
 use super::facts::{self, FACTS_SIDE};
 use super::film::Film;
 use super::looks::Looks;
-use super::metadata::{Keep, Metadata};
+use super::metadata::strip;
 use super::operate::{Focus, Plan, Stored, Turn, ground, tone};
 use super::operations::Operations;
 use super::placeholder;
@@ -121,12 +121,7 @@ pub(super) fn cook<W: Watch>(
         Film::still(first)
     };
     watch.check()?;
-    let kept = Metadata::default();
-    let metadata = match recipe.keep {
-        Keep::None => &kept,
-        Keep::Copyright | Keep::All => &decoded.metadata,
-    };
-    let file = encode(&film, &output, metadata)?;
+    let file = encode(&film, &output, &decoded.metadata.kept(recipe.keep))?;
     match recipe.check_saving(source.len(), file.len()) {
         Ok(()) => {}
         Err(ImageError::NotSmaller) => return stripped(recipe, decoded, source, effort),
@@ -208,8 +203,7 @@ fn stripped(
     effort: Effort,
 ) -> Result<Picture, ImageError> {
     let format = decoded.sniffed.format;
-    let (Some(bytes), Some(media)) = (without_metadata(source, format, recipe.keep), format.same())
-    else {
+    let (Some(bytes), Some(media)) = (strip(source, format, recipe.keep), format.same()) else {
         return Err(ImageError::NotSmaller);
     };
     let (width, height) = Turn::of(decoded.orientation).size(decoded.size);
@@ -224,11 +218,6 @@ fn stripped(
     })
 }
 
-/// The file with only the metadata that may stay, losslessly; `None` where there is nothing to take out.
-fn without_metadata(_source: &[u8], _format: SourceFormat, _keep: Keep) -> Option<Vec<u8>> {
-    None
-}
-
 impl SourceFormat {
     /// The same as a format of results, if it is one.
     fn same(self) -> Option<ImageFormat> {
@@ -237,6 +226,7 @@ impl SourceFormat {
             Self::Png => Some(ImageFormat::Png),
             Self::Gif => Some(ImageFormat::Gif),
             Self::Webp => Some(ImageFormat::Webp),
+            Self::Avif => Some(ImageFormat::Avif),
             Self::Bmp | Self::Tiff => None,
         }
     }
@@ -252,11 +242,16 @@ pub(super) fn cook_file<W: Watch>(
 ) -> Result<Picture, ImageError> {
     let sniffed = sniff(source, recipe.declared)?;
     let opened = open(source, &sniffed, limits)?;
-    let cooking_bytes = cooking_bytes(recipe, opened.size, opened.orientation, 1);
-    let _reserved = watch.reserve(opened.decoding_bytes.saturating_add(cooking_bytes))?;
-    watch.check()?;
     let wanted = demand(recipe, &opened);
-    let decoded = opened.decode(wanted)?;
+    let frames = sniffed.reel.frames;
+    let bytes = opened.decoding_bytes(wanted).saturating_add(cooking_bytes(
+        recipe,
+        opened.size,
+        opened.orientation,
+        frames,
+    ));
+    let _reserved = watch.reserve(bytes)?;
+    let decoded = opened.decode(wanted, &|| watch.check())?;
     cook(recipe, effort, &decoded, source, limits, watch)
 }
 

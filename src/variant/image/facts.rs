@@ -138,6 +138,7 @@ fn seen_colours(small: &Raster) -> Vec<[u8; 3]> {
     match small.channels {
         Channels::Grey => small.pixels.iter().map(|grey| [*grey; 3]).collect(),
         Channels::Rgb => small.pixels.as_chunks().0.to_vec(),
+        Channels::Cmyk => small.inks_as_light().as_chunks().0.to_vec(),
         Channels::Rgba => {
             let (quads, _) = small.pixels.as_chunks::<4>();
             let seen = quads.iter().filter(|[.., alpha]| *alpha >= 128);

@@ -44,7 +44,7 @@ impl Blocks {
         match raster.channels {
             Channels::Grey => counted::<1>(raster),
             Channels::Rgb => counted::<3>(raster),
-            Channels::Rgba => counted::<4>(raster),
+            Channels::Rgba | Channels::Cmyk => counted::<4>(raster),
         }
     }
 

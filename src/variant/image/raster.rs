@@ -12,6 +12,8 @@ pub(super) enum Channels {
     Grey,
     Rgb,
     Rgba,
+    /// How much ink: 0 is paper. Brought to `Rgb` before anything is written.
+    Cmyk,
 }
 
 impl Channels {
@@ -19,7 +21,7 @@ impl Channels {
         match self {
             Self::Grey => 1,
             Self::Rgb => 3,
-            Self::Rgba => 4,
+            Self::Rgba | Self::Cmyk => 4,
         }
     }
 }
@@ -67,6 +69,7 @@ impl Raster {
         match self.channels {
             Channels::Grey => self.pixels.iter().flat_map(|grey| [*grey; 3]).collect(),
             Channels::Rgb => self.pixels.clone(),
+            Channels::Cmyk => self.inks_as_light(),
             Channels::Rgba => {
                 let (quads, _) = self.pixels.as_chunks::<4>();
                 quads
@@ -75,6 +78,18 @@ impl Raster {
                     .collect()
             }
         }
+    }
+
+    /// Ink without a profile, as browsers show it: each colour is what its ink and black let through.
+    pub(super) fn inks_as_light(&self) -> Vec<u8> {
+        let (inks, _) = self.pixels.as_chunks::<4>();
+        let through = |ink: u8, black: u8| {
+            let light = u32::from(u8::MAX - ink) * u32::from(u8::MAX - black);
+            u8::try_from((light + 127) / 255).unwrap_or(u8::MAX)
+        };
+        inks.iter()
+            .flat_map(|[c, m, y, k]| [through(*c, *k), through(*m, *k), through(*y, *k)])
+            .collect()
     }
 }
 

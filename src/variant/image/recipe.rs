@@ -229,6 +229,7 @@ impl Recipe {
         let is_drawn = content.is_drawn;
         let format = match &self.target {
             Target::Exactly(format) => *format,
+            Target::Original if source.format == SourceFormat::Avif => ImageFormat::Avif,
             Target::Original | Target::Facts => family(source.format, raster, content),
             Target::Best(formats) => formats
                 .iter()
@@ -303,10 +304,13 @@ fn family(source: SourceFormat, raster: &Raster, content: Content) -> ImageForma
         _ if content.is_animated => ImageFormat::Gif,
         SourceFormat::Jpeg => ImageFormat::Jpeg,
         SourceFormat::Png | SourceFormat::Gif => ImageFormat::Png,
-        SourceFormat::Bmp | SourceFormat::Tiff if raster.has_alpha() || content.is_drawn => {
+        SourceFormat::Bmp | SourceFormat::Tiff | SourceFormat::Avif
+            if raster.has_alpha() || content.is_drawn =>
+        {
             ImageFormat::Png
         }
-        SourceFormat::Bmp | SourceFormat::Tiff => ImageFormat::Jpeg,
+        // Whoever takes AVIF has been given it before it came to this.
+        SourceFormat::Bmp | SourceFormat::Tiff | SourceFormat::Avif => ImageFormat::Jpeg,
     }
 }
 
@@ -403,7 +407,8 @@ mod tests {
         let sniffed = Sniffed {
             format: source,
             is_lossless: source != SourceFormat::Jpeg,
-            keeps_coefficients: false,
+            reel: Reel::STILL,
+            jpeg: None,
         };
         let content = Content {
             is_drawn: sniffed.is_lossless && raster.pixels.iter().all(|value| *value == 5),

@@ -15,6 +15,8 @@ pub(in super::super) fn blur(raster: Raster, radius: u8) -> Raster {
         Channels::Grey => blurred::<1>(&raster, radii),
         Channels::Rgb => blurred::<3>(&raster, radii),
         Channels::Rgba => blurred::<4>(&raster, radii),
+        // Colours are brought to red, green and blue before.
+        Channels::Cmyk => return raster,
     };
     Raster { pixels, ..raster }
 }

@@ -28,7 +28,7 @@ pub(in super::super) fn light(mut raster: Raster, operations: &Operations) -> Ra
                 [*r, *g, *b] = lit([*r, *g, *b], &curve, operations.saturation);
             }
         }
-        Channels::Rgb | Channels::Rgba => {}
+        Channels::Rgb | Channels::Rgba | Channels::Cmyk => {}
     }
     raster
 }
@@ -79,6 +79,8 @@ pub(in super::super) fn sharpen(raster: Raster, amount: u16) -> Raster {
         Channels::Grey => sharpened::<1>(&raster, amount),
         Channels::Rgb => sharpened::<3>(&raster, amount),
         Channels::Rgba => sharpened::<4>(&raster, amount),
+        // Colours are brought to red, green and blue before.
+        Channels::Cmyk => return raster,
     };
     Raster { pixels, ..raster }
 }

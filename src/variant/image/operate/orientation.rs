@@ -90,7 +90,7 @@ impl Turn {
         let pixels = match source.channels {
             Channels::Grey => self.turned::<1>(&source),
             Channels::Rgb => self.turned::<3>(&source),
-            Channels::Rgba => self.turned::<4>(&source),
+            Channels::Rgba | Channels::Cmyk => self.turned::<4>(&source),
         };
         let (width, height) = self.size((source.width, source.height));
         Raster {

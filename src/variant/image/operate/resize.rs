@@ -106,11 +106,12 @@ fn convolve(
     let pixel = match source.channels {
         Channels::Grey => PixelType::U8,
         Channels::Rgb => PixelType::U8x3,
-        // Weighed by alpha, so that the colour of what cannot be seen does not show.
-        Channels::Rgba => PixelType::U8x4,
+        Channels::Rgba | Channels::Cmyk => PixelType::U8x4,
     };
     let options = ResizeOptions::new()
         .resize_alg(ResizeAlg::Convolution(filter))
+        // Weighed by alpha, so that the colour of what cannot be seen does not show.
+        .use_alpha(source.channels == Channels::Rgba)
         .crop(part.left, part.top, part.width, part.height);
     let from = ImageRef::new(source.width, source.height, &source.pixels, pixel)
         .map_err(|error| failed(&error))?;
@@ -202,6 +203,16 @@ mod tests {
             resize(&source, Part::whole((8, 8)), (8, 8)).unwrap(),
             source
         );
+    }
+
+    #[test]
+    fn black_ink_is_not_alpha() {
+        let inks = made((16, 16), Channels::Cmyk, |x, _| {
+            vec![200, 100, 50, if x < 8 { 0 } else { 255 }]
+        });
+        let small = resize(&inks, Part::whole((16, 16)), (4, 4)).unwrap();
+        let (quads, _) = small.pixels.as_chunks::<4>();
+        assert!(quads.iter().all(|quad| quad[..3] == [200, 100, 50]));
     }
 
     #[test]

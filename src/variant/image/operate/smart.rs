@@ -145,6 +145,11 @@ fn colours(small: &Raster) -> Vec<[i32; 4]> {
             let (pixels, _) = pixels.as_chunks::<3>();
             pixels.iter().map(|pixel| of(*pixel, 255)).collect()
         }
+        Channels::Cmyk => {
+            let light = small.inks_as_light();
+            let (pixels, _) = light.as_chunks::<3>();
+            pixels.iter().map(|pixel| of(*pixel, 255)).collect()
+        }
         Channels::Rgba => {
             let (pixels, _) = pixels.as_chunks::<4>();
             pixels
