@@ -76,7 +76,7 @@ pub(super) fn cook<W: Watch>(
 
     let output = recipe.output(&decoded.sniffed, raster, effort);
     watch.check()?;
-    let file = encode(&film, &output, &decoded.metadata)?;
+    let file = encode(&film, &output, &decoded.metadata.kept(recipe.keep))?;
     recipe.check_saving(source_bytes, file.len())?;
 
     let (width, height) = (raster.width, raster.height);

@@ -211,6 +211,7 @@ fn family(source: SourceFormat, raster: &Raster, is_drawn: bool) -> ImageFormat 
 #[cfg(test)]
 mod tests {
     use super::super::raster::Channels;
+    use super::super::sniff::Reel;
     use super::super::wish::wish_of;
     use super::*;
 

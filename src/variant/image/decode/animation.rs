@@ -64,7 +64,6 @@ pub(super) fn gif(
             left: u32::from(frame.left),
             top: u32::from(frame.top),
             width: u32::from(frame.width),
-            height: u32::from(frame.height),
             pixels: &frame.buffer,
             blend: Blend::Over,
             disposal: match frame.dispose {
@@ -121,7 +120,6 @@ pub(super) fn png(
             left: control.x_offset,
             top: control.y_offset,
             width: frame.width,
-            height: frame.height,
             pixels: buffer.get(..as_length(pixels * 4)).unwrap_or_default(),
             blend: match control.blend_op {
                 png::BlendOp::Source => Blend::Replace,
@@ -189,12 +187,13 @@ pub(super) fn webp(
 }
 
 /// Its pixels, and where they go (RFC 9649 §2.7.1.1).
-fn webp_frame(
-    content: &[u8],
-    canvas: (u32, u32),
-) -> Result<(Vec<u8>, Patch<'static>), ImageError> {
+fn webp_frame(content: &[u8], canvas: (u32, u32)) -> Result<(Vec<u8>, Patch<'static>), ImageError> {
     let mut reader = Reader(content);
-    let mut number = || reader.array().map(|[a, b, c]| u32::from_le_bytes([a, b, c, 0]));
+    let mut number = || {
+        reader
+            .array()
+            .map(|[a, b, c]| u32::from_le_bytes([a, b, c, 0]))
+    };
     let (Some(left), Some(top), Some(width), Some(height), Some(milliseconds)) =
         (number(), number(), number(), number(), number())
     else {
@@ -216,7 +215,10 @@ fn webp_frame(
     decoder.read_image(&mut buffer).map_err(bad)?;
     if !has_alpha {
         let (triples, _) = buffer.as_chunks::<3>();
-        buffer = triples.iter().flat_map(|[r, g, b]| [*r, *g, *b, u8::MAX]).collect();
+        buffer = triples
+            .iter()
+            .flat_map(|[r, g, b]| [*r, *g, *b, u8::MAX])
+            .collect();
     }
     Ok((
         buffer,
@@ -224,7 +226,6 @@ fn webp_frame(
             left,
             top,
             width,
-            height,
             pixels: &[],
             blend: if flags & 2 == 0 {
                 Blend::Over

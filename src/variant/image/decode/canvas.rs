@@ -16,8 +16,7 @@ pub(super) struct Patch<'a> {
     pub(super) left: u32,
     pub(super) top: u32,
     pub(super) width: u32,
-    pub(super) height: u32,
-    /// Red, green, blue, alpha.
+    /// Red, green, blue, alpha; as many rows as there are.
     pub(super) pixels: &'a [u8],
     pub(super) blend: Blend,
     pub(super) disposal: Disposal,
@@ -157,7 +156,6 @@ mod tests {
             left,
             top: 0,
             width: u32::try_from(pixels.len() / 4).unwrap(),
-            height: 1,
             pixels,
             blend: Blend::Over,
             disposal,
@@ -209,7 +207,10 @@ mod tests {
     fn half_transparent_pixels_mix() {
         let half = [0, 0, 255, 128];
         let under = patch(0, &RED, Disposal::Keep);
-        check(&[under, patch(0, &half, Disposal::Keep)], &[[127, 0, 128, 255]]);
+        check(
+            &[under, patch(0, &half, Disposal::Keep)],
+            &[[127, 0, 128, 255]],
+        );
         check(&[patch(0, &half, Disposal::Keep)], &[half]);
         let twice = [
             patch(0, &half, Disposal::Keep),

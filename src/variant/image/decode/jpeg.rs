@@ -56,7 +56,13 @@ fn profile_of(mut parts: Vec<(u8, &[u8])>) -> Option<Vec<u8>> {
         .all(|((number, _), expect)| *number == expect);
     let bytes: usize = parts.iter().map(|(_, part)| part.len()).sum();
     let is_sane = is_whole && parts.len() <= usize::from(u8::MAX) && bytes <= PROFILE_BYTES_MAX;
-    (is_sane && bytes > 0).then(|| parts.into_iter().flat_map(|(_, part)| part).copied().collect())
+    (is_sane && bytes > 0).then(|| {
+        parts
+            .into_iter()
+            .flat_map(|(_, part)| part)
+            .copied()
+            .collect()
+    })
 }
 
 /// Which of the decoders.
@@ -80,7 +86,8 @@ fn plan(kind: JpegKind, source_bytes: usize, wanted: u8) -> (Decoder, u8) {
         2.. => 2,
         _ => 1,
     };
-    if kind.components == 4 || !kind.is_interleaved {
+    let is_in_pieces = !kind.is_interleaved && !kind.is_progressive;
+    if kind.components == 4 || is_in_pieces {
         return (Decoder::JpegDecoder, wanted);
     }
     let pixels = u64::from(kind.width) * u64::from(kind.height);
@@ -146,11 +153,7 @@ fn with_zune(source: &[u8], kind: JpegKind) -> Result<Raster, ImageError> {
     })
 }
 
-fn with_jpeg_decoder(
-    source: &[u8],
-    kind: JpegKind,
-    reduction: u8,
-) -> Result<Raster, ImageError> {
+fn with_jpeg_decoder(source: &[u8], kind: JpegKind, reduction: u8) -> Result<Raster, ImageError> {
     let mut decoder = jpeg_decoder::Decoder::new(source);
     let side = |pixels: u16| pixels.div_ceil(u16::from(reduction));
     let (width, height) = decoder

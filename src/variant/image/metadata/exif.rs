@@ -9,8 +9,8 @@ const COPYRIGHT: u16 = 0x8298;
 /// What `Keep::All` keeps of the picture's own folder: descriptions, the camera, dates, people. Not the pointers to
 /// GPS and to thumbnails, nor tags that may hold other metadata (XMP, IPTC, Photoshop), all of which may say where.
 const KEPT_OF_PICTURE: [u16; 17] = [
-    0x010e, 0x010f, 0x0110, 0x011a, 0x011b, 0x0128, 0x0131, 0x0132, ARTIST, COPYRIGHT, 0x9c9b, 0x9c9c,
-    0x9c9d, 0x9c9e, 0x9c9f, 0x013c, 0x4746,
+    0x010e, 0x010f, 0x0110, 0x011a, 0x011b, 0x0128, 0x0131, 0x0132, ARTIST, COPYRIGHT, 0x9c9b,
+    0x9c9c, 0x9c9d, 0x9c9e, 0x9c9f, 0x013c, 0x4746,
 ];
 /// What `Keep::All` keeps of the folder of the exposure: all that the standard knows, but for the maker's
 /// notes, the comment (both hold anything), the interoperability pointer and serial numbers.
@@ -334,7 +334,10 @@ mod tests {
                 value: &gps,
             },
         ];
-        let exposure = vec![text(0x9003, b"2026:11:27 22:31:37\0"), text(0x927c, b"52.5 N 13.4 E\0")];
+        let exposure = vec![
+            text(0x9003, b"2026:11:27 22:31:37\0"),
+            text(0x927c, b"52.5 N 13.4 E\0"),
+        ];
         writer.write(&picture, &exposure);
         writer.bytes
     }
@@ -373,7 +376,11 @@ mod tests {
             assert_eq!(tags(&all), (expect, vec![0x9003]));
             assert_eq!(orientation(&all), Some(3));
             assert!(memchr::memmem::find(&all, b"52.5 N").is_none());
-            assert_eq!(rebuilt(&all, Keep::All, Some(3)), Some(all), "nothing more to drop");
+            assert_eq!(
+                rebuilt(&all, Keep::All, Some(3)),
+                Some(all),
+                "nothing more to drop"
+            );
         }
     }
 

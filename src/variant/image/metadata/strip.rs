@@ -47,7 +47,9 @@ fn jpeg(source: &[u8], keep: Keep) -> Option<Vec<u8>> {
                 exif = exif.or_else(|| segment.strip_prefix(EXIF_NAME));
             }
             // A profile, and what says how colours are to be understood.
-            0xe2 if segment.starts_with(b"ICC_PROFILE\0") => push_segment(&mut rest, kind, segment)?,
+            0xe2 if segment.starts_with(b"ICC_PROFILE\0") => {
+                push_segment(&mut rest, kind, segment)?
+            }
             0xee if segment.starts_with(b"Adobe") => push_segment(&mut rest, kind, segment)?,
             0xe0..=0xef | 0xfe => {}
             _ => push_segment(&mut rest, kind, segment)?,

@@ -130,7 +130,7 @@ fn convolve(source: &Raster, to: &Geometry, filter: FilterType) -> Result<Raster
     let pixel = match source.channels {
         Channels::Grey => PixelType::U8,
         Channels::Rgb => PixelType::U8x3,
-        Channels::Rgba => PixelType::U8x4,
+        Channels::Rgba | Channels::Cmyk => PixelType::U8x4,
     };
     let (left, top) = (
         (f64::from(source.width) - to.crop.0) / 2.0,
@@ -138,6 +138,7 @@ fn convolve(source: &Raster, to: &Geometry, filter: FilterType) -> Result<Raster
     );
     let options = ResizeOptions::new()
         .resize_alg(ResizeAlg::Convolution(filter))
+        .use_alpha(source.has_alpha())
         .crop(left.max(0.0), top.max(0.0), to.crop.0, to.crop.1);
     let channels = source.channels;
     let from = ImageRef::new(source.width, source.height, &source.pixels, pixel)

@@ -165,9 +165,8 @@ impl<'a> Meta<'a> {
         ];
         let is_alpha = |item: u32| {
             let named = |content: &[u8]| NAMES.iter().any(|name| content.starts_with(name));
-            self.properties_of(item).any(|(kind, content, _)| {
-                &kind == b"auxC" && content.get(4..).is_some_and(named)
-            })
+            self.properties_of(item)
+                .any(|(kind, content, _)| &kind == b"auxC" && content.get(4..).is_some_and(named))
         };
         self.references
             .iter()
@@ -192,11 +191,7 @@ impl<'a> Meta<'a> {
         let cut = || bad("a part of it is missing");
         let place = self.places.iter().find(|place| place.item == item);
         let place = place.ok_or_else(cut)?;
-        let from = if place.is_inside {
-            self.inside
-        } else {
-            source
-        };
+        let from = if place.is_inside { self.inside } else { source };
         let mut data = Vec::new();
         for (offset, length) in &place.extents {
             let start = usize::try_from(*offset).map_err(bad)?;

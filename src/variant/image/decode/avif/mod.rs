@@ -7,11 +7,11 @@ mod planes;
 use image::metadata::Orientation;
 use re_rav1d::dav1d::{self, PixelLayout, Settings};
 
+pub(super) use self::container::Container;
+use self::planes::Coding;
 use super::super::colour::coded_profile;
 use super::super::error::ImageError;
 use super::super::raster::{Channels, Raster};
-pub(super) use self::container::Container;
-use self::planes::Coding;
 use super::{Header, as_length, bad, pixels_of, unsupported};
 
 /// One picture, perhaps in layers; a stream of many would take any time to decode.

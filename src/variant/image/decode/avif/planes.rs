@@ -146,8 +146,16 @@ pub(super) fn colours(
     let colour = Scale::of_colour(depth, coding.is_full);
     let (halved_across, halved_down) = halvings(layout);
     let size = (
-        if halved_across { width.div_ceil(2) } else { width },
-        if halved_down { height.div_ceil(2) } else { height },
+        if halved_across {
+            width.div_ceil(2)
+        } else {
+            width
+        },
+        if halved_down {
+            height.div_ceil(2)
+        } else {
+            height
+        },
     );
     let y_rows = Rows::new(picture, PlanarImageComponent::Y, (width, height));
     let u_rows = Rows::new(picture, PlanarImageComponent::U, size);
