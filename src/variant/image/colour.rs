@@ -71,7 +71,6 @@ fn profile_of(icc: &[u8]) -> Option<ColorProfile> {
     /// Samples of one table; presses have grids of 17 steps a channel, 250 000 samples.
     const TABLE_MAX: usize = 4 << 20;
     let options = ParsingOptions {
-        max_profile_size: icc.len(),
         max_allowed_clut_size: TABLE_MAX,
         ..ParsingOptions::default()
     };
@@ -180,6 +179,7 @@ mod tests {
             Channels::Grey => vec![100, 200],
             Channels::Rgb => vec![200, 50, 50, 10, 250, 10],
             Channels::Rgba => vec![200, 50, 50, 255, 10, 250, 10, 7],
+            Channels::Cmyk => vec![0, 255, 255, 0, 0, 0, 0, 128],
         };
         Raster {
             width: 2,
@@ -210,12 +210,41 @@ mod tests {
     fn a_grey_profile_is_followed() {
         let icc = ColorProfile::new_gray_with_gamma(1.0).encode().unwrap();
         let found = to_srgb(red(Channels::Grey), Some(&icc)).unwrap();
-        assert_eq!(found.channels, Channels::Rgb);
+        assert_eq!(found.channels, Channels::Grey, "grey stays grey");
         assert!(
             found.pixels[0] > 150,
             "linear light is darker: {:?}",
             found.pixels
         );
+    }
+
+    #[test]
+    fn ink_without_a_profile_is_shown_as_browsers_do() {
+        let found = to_srgb(red(Channels::Cmyk), None).unwrap();
+        assert_eq!(found.channels, Channels::Rgb);
+        assert_eq!(found.pixels, [255, 0, 0, 127, 127, 127]);
+    }
+
+    #[test]
+    fn codes_of_colour_spaces_make_profiles() {
+        assert_eq!(coded_profile(1, 13), Ok(None));
+        assert_eq!(coded_profile(2, 2), Ok(None));
+        assert_eq!(coded_profile(1, 1), Ok(None));
+        let p3 = coded_profile(12, 13).unwrap().unwrap();
+        let named = ColorProfile::new_display_p3().encode().unwrap();
+        let by_code = to_srgb(red(Channels::Rgb), Some(&p3)).unwrap();
+        let by_name = to_srgb(red(Channels::Rgb), Some(&named)).unwrap();
+        let near = |(a, b): (&u8, &u8)| a.abs_diff(*b) <= 1;
+        assert!(by_code.pixels.iter().zip(&by_name.pixels).all(near));
+        assert!(coded_profile(9, 16).is_err() && coded_profile(77, 13).is_err());
+    }
+
+    #[test]
+    fn a_name_does_not_make_a_profile_srgb() {
+        let mut p3 = ColorProfile::new_display_p3();
+        p3.description = ColorProfile::new_srgb().description;
+        let found = to_srgb(red(Channels::Rgb), Some(&p3.encode().unwrap())).unwrap();
+        assert_ne!(found, red(Channels::Rgb));
     }
 
     #[test]

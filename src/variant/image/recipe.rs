@@ -324,6 +324,7 @@ fn is_animated_format(format: ImageFormat) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::raster::Channels;
+    use super::super::sniff::Reel;
     use super::super::wish::wish_of;
     use super::*;
 

@@ -64,7 +64,6 @@ pub(super) fn gif(
             left: u32::from(frame.left),
             top: u32::from(frame.top),
             width: u32::from(frame.width),
-            height: u32::from(frame.height),
             pixels: &frame.buffer,
             blend: Blend::Over,
             disposal: match frame.dispose {
@@ -121,7 +120,6 @@ pub(super) fn png(
             left: control.x_offset,
             top: control.y_offset,
             width: frame.width,
-            height: frame.height,
             pixels: buffer.get(..as_length(pixels * 4)).unwrap_or_default(),
             blend: match control.blend_op {
                 png::BlendOp::Source => Blend::Replace,
@@ -228,7 +226,6 @@ fn webp_frame(content: &[u8], canvas: (u32, u32)) -> Result<(Vec<u8>, Patch<'sta
             left,
             top,
             width,
-            height,
             pixels: &[],
             blend: if flags & 2 == 0 {
                 Blend::Over

@@ -16,8 +16,7 @@ pub(super) struct Patch<'a> {
     pub(super) left: u32,
     pub(super) top: u32,
     pub(super) width: u32,
-    pub(super) height: u32,
-    /// Red, green, blue, alpha.
+    /// Red, green, blue, alpha; as many rows as there are.
     pub(super) pixels: &'a [u8],
     pub(super) blend: Blend,
     pub(super) disposal: Disposal,
@@ -157,7 +156,6 @@ mod tests {
             left,
             top: 0,
             width: u32::try_from(pixels.len() / 4).unwrap(),
-            height: 1,
             pixels,
             blend: Blend::Over,
             disposal,

@@ -86,7 +86,8 @@ fn plan(kind: JpegKind, source_bytes: usize, wanted: u8) -> (Decoder, u8) {
         2.. => 2,
         _ => 1,
     };
-    if kind.components == 4 || !kind.is_interleaved {
+    let is_in_pieces = !kind.is_interleaved && !kind.is_progressive;
+    if kind.components == 4 || is_in_pieces {
         return (Decoder::JpegDecoder, wanted);
     }
     let pixels = u64::from(kind.width) * u64::from(kind.height);

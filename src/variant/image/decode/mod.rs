@@ -273,16 +273,19 @@ fn checked(raster: Raster) -> Result<Raster, ImageError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::raster::Channels;
     use super::super::sniff::sniff;
     use super::super::testing;
     use super::*;
 
+    const WHOLE: Demand = Demand {
+        reduction: 1,
+        all_frames: true,
+    };
+
     fn opened(bytes: &[u8], limits: &ImageWorkers) -> Result<Raster, ImageError> {
         let opened = open(bytes, &sniff(bytes, None)?, limits)?;
-        let mut decoded = opened.decode(Demand {
-            reduction: 1,
-            all_frames: true,
-        })?;
+        let mut decoded = opened.decode(WHOLE, &|| Ok(()))?;
         Ok(decoded.film.frames.remove(0).raster)
     }
 
@@ -362,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn scans_of_one_component_decode_right_or_not_at_all() {
+    fn scans_of_one_component_decode_right() {
         use testing::JpegScans::{Interleaved, Progressive, Separate};
         let all = ImageWorkers::default();
         for sampling in [1, 2] {
@@ -374,7 +377,11 @@ mod tests {
                 decoded(Progressive).unwrap() == right,
                 "progressive, {sampling}"
             );
-            assert_eq!(decoded(Separate).unwrap_err().as_str(), "unsupported");
+            // Another decoder, which mixes halved colours in another way.
+            let separate = decoded(Separate).unwrap();
+            let apart = separate.pixels.iter().zip(&right.pixels);
+            let most = apart.map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+            assert!(most <= 2, "one by one, {sampling}: {most}");
         }
     }
 }

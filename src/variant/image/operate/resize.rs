@@ -111,7 +111,7 @@ fn convolve(
     let options = ResizeOptions::new()
         .resize_alg(ResizeAlg::Convolution(filter))
         // Weighed by alpha, so that the colour of what cannot be seen does not show.
-        .use_alpha(source.channels == Channels::Rgba)
+        .use_alpha(source.has_alpha())
         .crop(part.left, part.top, part.width, part.height);
     let from = ImageRef::new(source.width, source.height, &source.pixels, pixel)
         .map_err(|error| failed(&error))?;

@@ -159,7 +159,16 @@ mod tests {
         check(&testing::webp(&picture), Ok(SourceFormat::Webp));
         check(b"BM", Ok(SourceFormat::Bmp));
         check(b"II*\0", Ok(SourceFormat::Tiff));
-        for bytes in [&b""[..], b"<svg/>", b"GIF88a", b"RIFFxxxxWAVE", b"\xff\xd8"] {
+        check(b"\0\0\0\x14ftypmif1\0\0\0\0avif", Ok(SourceFormat::Avif));
+        check(b"\0\0\0\x10ftypavis\0\0\0\0", Err("an animated AVIF"));
+        for bytes in [
+            &b""[..],
+            b"<svg/>",
+            b"\0\0\0\x14ftypheic\0\0\0\0mif1",
+            b"GIF88a",
+            b"RIFFxxxxWAVE",
+            b"\xff\xd8",
+        ] {
             assert_eq!(sniff(bytes, None), Err(ImageError::TypeMismatch));
         }
     }
@@ -175,31 +184,36 @@ mod tests {
     }
 
     #[test]
-    fn animated_pictures_pass_through() {
+    fn frames_are_counted_before_they_are_decoded() {
         let frame = testing::corners(8, 8);
-        check(&testing::gif(&[&frame, &frame]), Err("an animated GIF"));
-        check(&testing::animated_png(2), Err("an animated PNG"));
-        check(&testing::animated_png(1), Ok(SourceFormat::Png));
-        check(&testing::webp_extended(0x02), Err("an animated WebP"));
-        check(&testing::webp_extended(0x10), Ok(SourceFormat::Webp));
+        let reel = |bytes: &[u8]| sniff(bytes, None).unwrap().reel;
+        assert_eq!(reel(&testing::gif(&[&frame; 3])).frames, 3);
+        assert_eq!(reel(&testing::gif(&[&frame])).frames, 1);
+        assert_eq!(reel(&testing::animated_png(2)).frames, 2);
+        assert_eq!(reel(&testing::animated_png(1)), Reel::STILL);
+        assert_eq!(reel(&testing::png(&frame)), Reel::STILL);
+        assert_eq!(reel(&testing::webp(&frame)), Reel::STILL);
     }
 
     #[test]
-    fn jpegs_that_the_decoder_gets_wrong_pass_through() {
+    fn kinds_of_jpeg_are_told_apart() {
         use JpegScans::{Interleaved, Progressive, Separate};
-        let each = Err("a baseline JPEG with a scan for each component");
+        let kind = |components, scans| {
+            let jpeg = testing::flat_jpeg(components, 1, scans);
+            sniff(&jpeg, None).unwrap().jpeg.unwrap()
+        };
+        let plain = kind(3, Interleaved);
+        assert_eq!((plain.width, plain.height, plain.components), (32, 32, 3));
+        assert!(plain.is_interleaved && !plain.is_progressive);
+        assert!(!kind(3, Separate).is_interleaved);
+        assert!(kind(1, Separate).is_interleaved);
+        assert!(kind(3, Progressive).is_progressive);
+        assert_eq!(kind(4, Interleaved).components, 4);
+        let two = testing::flat_jpeg(2, 1, Interleaved);
         check(
-            &testing::flat_jpeg(3, 2, Interleaved),
-            Ok(SourceFormat::Jpeg),
+            &two,
+            Err("a JPEG of other than 8 bits and 1, 3 or 4 components"),
         );
-        check(&testing::flat_jpeg(3, 2, Separate), each);
-        check(&testing::flat_jpeg(3, 1, Separate), each);
-        check(&testing::flat_jpeg(1, 1, Separate), Ok(SourceFormat::Jpeg));
-        check(
-            &testing::flat_jpeg(3, 2, Progressive),
-            Ok(SourceFormat::Jpeg),
-        );
-        check(&testing::flat_jpeg(4, 2, Interleaved), Err("a CMYK JPEG"));
     }
 
     #[test]
@@ -222,7 +236,8 @@ mod tests {
         #[test]
         fn no_bytes_make_it_panic(
             start in prop::sample::select(vec![
-                &b"\xff\xd8\xff"[..], b"\x89PNG\r\n\x1a\n", b"GIF89a", b"RIFF\0\0\0\0WEBP", b"",
+                &b"\xff\xd8\xff"[..], b"\x89PNG\r\n\x1a\n", b"GIF89a", b"RIFF\0\0\0\0WEBP",
+                b"\0\0\0\x14ftypavif", b"",
             ]),
             rest in prop::collection::vec(any::<u8>(), 0..200),
         ) {
