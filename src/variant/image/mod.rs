@@ -10,6 +10,7 @@ mod headers;
 mod metadata;
 mod operate;
 mod operations;
+mod placeholder;
 mod pool;
 mod raster;
 mod recipe;
@@ -22,7 +23,11 @@ pub use self::error::{ImageError, ParameterError};
 pub use self::headers::applies;
 pub use self::metadata::Keep;
 pub use self::operations::Fit;
+pub use self::placeholder::Placeholder;
 pub use self::pool::{ImagePool, ImageStats};
 pub use self::recipe::{Picture, Recipe, recipe};
 pub use self::sniff::SourceFormat;
-pub use self::wish::{Wish, WishedFormat, wish_of};
+pub use self::wish::{
+    Asked, HINT_FIELDS, Hints, ImagePreset, PathParameters, SignatureError, Wish, WishedFormat,
+    asked, check_signature, signature_of, wish_of,
+};
