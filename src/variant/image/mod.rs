@@ -28,6 +28,6 @@ pub use self::pool::{ImagePool, ImageStats};
 pub use self::recipe::{Picture, Recipe, recipe};
 pub use self::sniff::SourceFormat;
 pub use self::wish::{
-    Asked, HINT_FIELDS, Hints, ImagePreset, PathParameters, SignatureError, Wish, WishedFormat,
-    asked, check_signature, signature_of, wish_of,
+    Asked, HINT_FIELDS, Hints, ImagePreset, Located, PathParameters, SignatureError, Wish,
+    WishedFormat, asked, check_signature, located, signature_of, wish_of,
 };

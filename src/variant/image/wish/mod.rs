@@ -1,8 +1,10 @@
 //! What a URL wishes of a picture: its parameters, read, checked and made canonical.
 
+mod base64;
 mod canonical;
 mod draft;
 mod hints;
+mod path;
 mod pattern;
 mod preset;
 mod signature;
@@ -19,6 +21,7 @@ use super::placeholder::Placeholder;
 
 pub(super) use self::canonical::scaled;
 pub use self::hints::{HINT_FIELDS, Hints};
+pub use self::path::{Located, located};
 pub use self::preset::ImagePreset;
 pub use self::signature::{SignatureError, check_signature, signature_of};
 
