@@ -8,10 +8,13 @@ mod untouchable;
 
 pub use self::compress::{DecodeError, Encoder, choose, decode, eligible, encode};
 pub use self::config::{
-    Coding, CompressionConfig, CompressionWorkers, ImageConfig, ImageFormat, ImageQuality,
-    ImageWorkers, LevelByCoding,
+    Coding, CompressionConfig, CompressionWorkers, Fallback, ImageConfig, ImageFormat,
+    ImageQuality, ImageSigning, ImageWorkers, LevelByCoding, PathStyle, Refused, SigningKey,
+    Vendor,
 };
 pub use self::image::{
-    Fit, ImageError, ImagePool, ImageStats, Keep, Media, ParameterError, Picture, Placeholder,
-    Recipe, SourceFormat, Wish, WishedFormat, applies, recipe, wish_of,
+    Asked, Fit, HINT_FIELDS, Hints, ImageError, ImagePool, ImagePreset, ImageStats, Keep, Located,
+    Media, ParameterError, PathParameters, Picture, Placeholder, Recipe, SignatureError,
+    SourceFormat, Wish, WishedFormat, applies, asked, check_signature, recipe, signature_of,
+    wish_of,
 };

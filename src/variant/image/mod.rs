@@ -29,4 +29,7 @@ pub use self::placeholder::Placeholder;
 pub use self::pool::{ImagePool, ImageStats};
 pub use self::recipe::{Media, Picture, Recipe, recipe};
 pub use self::sniff::SourceFormat;
-pub use self::wish::{Wish, WishedFormat, wish_of};
+pub use self::wish::{
+    Asked, HINT_FIELDS, Hints, ImagePreset, Located, PathParameters, SignatureError, Wish,
+    WishedFormat, asked, check_signature, located, signature_of, wish_of,
+};

@@ -6,14 +6,17 @@ use super::super::config::{ImageConfig, ImageFormat, ImageQuality};
 use super::encode::{AVIF_AUTO_PIXELS_MAX, Effort, Output, WEBP_SIDE_MAX};
 use super::error::ImageError;
 use super::metadata::Keep;
-use super::operations::{Fit, Operations};
+use super::operations::Operations;
 use super::placeholder::Placeholder;
 use super::raster::Raster;
 use super::sniff::{Sniffed, SourceFormat};
 use super::wish::{Wish, WishedFormat};
 
 /// Changes when the same recipe makes other bytes than before, so that stored variants are remade.
-const RECIPE_VERSION: u32 = 1;
+const RECIPE_VERSION: u32 = 2;
+
+/// How much lower the quality is for clients that save data, of 100.
+const SAVED_QUALITY: u8 = 15;
 
 /// A made picture, or what was asked about one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,7 +104,7 @@ enum Target {
     /// The first that suits the picture; the original's when none does.
     Best(Vec<ImageFormat>),
     Exactly(ImageFormat),
-    /// What is known about the picture, as JSON.
+    /// No picture: what is known of it, as JSON.
     Facts,
 }
 
@@ -114,15 +117,12 @@ pub fn recipe(config: &ImageConfig, wish: &Wish, accepts_avif: bool, accepts_web
         // The others are what the original's family falls back to anyway.
         ImageFormat::Jpeg | ImageFormat::Png | ImageFormat::Gif => false,
     };
-    let ImageQuality { jpeg, webp, avif } = config.quality;
     Recipe {
         operations: *wish.operations(),
-        quality: wish
-            .quality()
-            .map_or(Quality::Default { avif, webp, jpeg }, Quality::Asked),
+        quality: quality_of(wish, config.quality),
         is_quality_searched: false,
-        placeholder: None,
         target: match wish.format() {
+            WishedFormat::Facts => Target::Facts,
             WishedFormat::Original => Target::Original,
             WishedFormat::Exactly(format) => Target::Exactly(format),
             WishedFormat::Negotiated => {
@@ -130,8 +130,27 @@ pub fn recipe(config: &ImageConfig, wish: &Wish, accepts_avif: bool, accepts_web
             }
         },
         is_progressive: wish.is_progressive(),
-        keep: wish.metadata().unwrap_or(Keep::None),
+        keep: wish.metadata().unwrap_or(config.keep),
+        placeholder: wish.placeholder(),
         declared: None,
+    }
+}
+
+/// A quality that is the format's own is none that was asked for. Where drawings may stay exact it says that they
+/// shall not, and so counts.
+fn quality_of(wish: &Wish, of_site: ImageQuality) -> Quality {
+    let ImageQuality { jpeg, webp, avif } = of_site;
+    let default = match wish.format() {
+        WishedFormat::Exactly(ImageFormat::Avif) => Some(avif),
+        WishedFormat::Exactly(ImageFormat::Jpeg) => Some(jpeg),
+        WishedFormat::Exactly(ImageFormat::Webp | ImageFormat::Png | ImageFormat::Gif)
+        | WishedFormat::Original
+        | WishedFormat::Negotiated
+        | WishedFormat::Facts => None,
+    };
+    match wish.quality() {
+        Some(quality) if Some(quality) != default => Quality::Asked(quality),
+        _ => Quality::Default { avif, webp, jpeg },
     }
 }
 
@@ -146,43 +165,68 @@ impl Recipe {
         }
     }
 
+    /// For a client that saves data: of lower quality, unless one was asked for.
+    #[must_use]
+    pub fn saving_data(self) -> Self {
+        let lower = |quality: u8| quality.saturating_sub(SAVED_QUALITY).max(1);
+        let quality = match self.quality {
+            Quality::Asked(quality) => Quality::Asked(quality),
+            Quality::Default { avif, webp, jpeg } => Quality::Default {
+                avif: lower(avif),
+                webp: lower(webp),
+                jpeg: lower(jpeg),
+            },
+        };
+        Self { quality, ..self }
+    }
+
     /// Canonical text: equal exactly when the same source makes the same variant.
     #[must_use]
     pub fn key(&self) -> String {
-        let mut key = format!("v{RECIPE_VERSION}");
+        let mut key = format!("v{RECIPE_VERSION}{}", self.operations);
         let mut part = |name: &str, value: &dyn std::fmt::Display| {
             // Writing to a String cannot fail.
             let _written = write!(key, ";{name}={value}");
         };
-        if let Some(width) = self.operations.width {
-            part("w", &width);
-        }
-        if let Some(height) = self.operations.height {
-            part("h", &height);
-        }
-        if self.operations.fit == Fit::Cover {
-            part("fit", &"cover");
-        }
-        match self.quality {
-            Quality::Asked(quality) => part("q", &quality),
-            Quality::Default { avif, webp, jpeg } => {
-                part("q", &format_args!("{avif}.{webp}.{jpeg}"));
-            }
+        if let Some(placeholder) = self.placeholder {
+            part("placeholder", &placeholder.name());
+            return key;
         }
         match &self.target {
+            Target::Facts => {
+                part("f", &"json");
+                return key;
+            }
             Target::Original => part("f", &"original"),
             Target::Exactly(format) => part("f", &format.name()),
             Target::Best(formats) => {
                 let names: Vec<_> = formats.iter().map(|format| format.name()).collect();
                 part("f", &format_args!("auto({})", names.join(",")));
             }
-            Target::Facts => part("f", &"json"),
-        }
-        if let Some(placeholder) = self.placeholder {
-            part("placeholder", &placeholder.name());
         }
         if self.is_quality_searched {
             part("search", &1);
+        }
+        match (self.quality, &self.target) {
+            (_, Target::Exactly(ImageFormat::Gif)) => {}
+            (Quality::Asked(quality), _) => part("q", &quality),
+            (Quality::Default { avif, .. }, Target::Exactly(ImageFormat::Avif)) => {
+                part("q", &avif);
+            }
+            (Quality::Default { jpeg, .. }, Target::Exactly(ImageFormat::Jpeg)) => {
+                part("q", &jpeg);
+            }
+            (Quality::Default { avif, webp, jpeg }, _) => {
+                part("q", &format_args!("{avif}.{webp}.{jpeg}"));
+            }
+        }
+        if self.is_progressive {
+            part("pass", &"many");
+        }
+        match self.keep {
+            Keep::None => {}
+            Keep::Copyright => part("keep", &"copyright"),
+            Keep::All => part("keep", &"all"),
         }
         key
     }
@@ -230,6 +274,7 @@ impl Recipe {
         let format = match &self.target {
             Target::Exactly(format) => *format,
             Target::Original if source.format == SourceFormat::Avif => ImageFormat::Avif,
+            // Facts are no picture; whoever wants one of them all the same gets the original's.
             Target::Original | Target::Facts => family(source.format, raster, content),
             Target::Best(formats) => formats
                 .iter()
@@ -249,15 +294,16 @@ impl Recipe {
 
     /// Whether a result of that size is worth having in place of the source.
     pub(super) fn check_saving(&self, source: usize, result: usize) -> Result<(), ImageError> {
-        let is_worth_it = match self.target {
-            Target::Exactly(_) | Target::Facts => true,
-            Target::Original | Target::Best(_) if !self.operations.can_be_left_out() => true,
-            Target::Original | Target::Best(_) if self.is_asked() => result < source,
-            // Nobody asked for another picture: 5 % less, or the original stays.
-            Target::Original | Target::Best(_) => {
-                result.saturating_mul(100) <= source.saturating_mul(95)
-            }
-        };
+        let is_worth_it = self.placeholder.is_some()
+            || match self.target {
+                Target::Exactly(_) | Target::Facts => true,
+                Target::Original | Target::Best(_) if !self.operations.can_be_left_out() => true,
+                Target::Original | Target::Best(_) if self.is_asked() => result < source,
+                // Nobody asked for another picture: 5 % less, or the original stays.
+                Target::Original | Target::Best(_) => {
+                    result.saturating_mul(100) <= source.saturating_mul(95)
+                }
+            };
         if is_worth_it {
             Ok(())
         } else {
@@ -347,28 +393,59 @@ mod tests {
 
     #[test]
     fn keys_are_canonical() {
-        check_key("", true, true, "v1;q=60.78.80;f=auto(avif,webp)");
-        check_key("", false, true, "v1;q=60.78.80;f=auto(webp)");
-        check_key("", false, false, "v1;q=60.78.80;f=auto()");
-        check_key(
-            "width=50&dpr=2",
-            false,
-            true,
-            "v1;w=100;q=60.78.80;f=auto(webp)",
-        );
-        check_key(
+        let of_site = ";q=60.78.80;keep=copyright";
+        let check = |query, avif, webp, key: &str| {
+            check_key(query, avif, webp, &key.replace('…', of_site));
+        };
+        check("", true, true, "v2;f=auto(avif,webp)…");
+        check("", false, true, "v2;f=auto(webp)…");
+        check("", false, false, "v2;f=auto()…");
+        check("width=50&dpr=2", false, true, "v2;width=100;f=auto(webp)…");
+        check(
             "width=100&fit=cover&x=1",
             false,
             true,
-            "v1;w=100;q=60.78.80;f=auto(webp)",
+            "v2;width=100;f=auto(webp)…",
         );
         check_key(
-            "fit=cover&height=9&width=8&quality=7",
+            "fit=cover&height=9&width=8&quality=7&metadata=none",
             false,
             false,
-            "v1;w=8;h=9;fit=cover;q=7;f=auto()",
+            "v2;width=8;height=9;fit=cover;f=auto();q=7",
         );
-        check_key("format=jpeg", true, true, "v1;q=60.78.80;f=jpeg");
+        check("metadata=copyright", false, true, "v2;f=auto(webp)…");
+        check("format=jpeg", true, true, "v2;f=jpeg;q=80;keep=copyright");
+        check(
+            "format=jpeg&quality=80",
+            true,
+            false,
+            "v2;f=jpeg;q=80;keep=copyright",
+        );
+        check(
+            "format=pjpg",
+            true,
+            true,
+            "v2;f=jpeg;q=80;pass=many;keep=copyright",
+        );
+        check(
+            "format=webp&quality=78",
+            true,
+            true,
+            "v2;f=webp;q=78;keep=copyright",
+        );
+        check("format=json&width=8", true, true, "v2;f=json");
+        check("placeholder=lqip", true, true, "v2;placeholder=lqip");
+    }
+
+    #[test]
+    fn who_saves_data_gets_a_lower_quality_unless_one_is_asked_for() {
+        let saving = |query| recipe_of(query, false, true).saving_data().key();
+        assert_eq!(saving(""), "v2;f=auto(webp);q=45.63.65;keep=copyright");
+        assert_eq!(saving("format=avif"), "v2;f=avif;q=45;keep=copyright");
+        assert_eq!(
+            saving("quality=80"),
+            recipe_of("quality=80", false, true).key()
+        );
     }
 
     #[test]
@@ -376,14 +453,15 @@ mod tests {
         let config = ImageConfig {
             formats: vec![ImageFormat::Webp, ImageFormat::Avif],
             auto: false,
+            keep: Keep::None,
             ..config()
         };
         let (wish, _) = wish_of(&config, "/a.png", Some("format=auto")).unwrap();
         let made = recipe(&config, &wish.unwrap(), true, true);
-        assert_eq!(made.key(), "v1;q=60.78.80;f=auto(webp,avif)");
+        assert_eq!(made.key(), "v2;f=auto(webp,avif);q=60.78.80");
         let (wish, _) = wish_of(&config, "/a.png", Some("height=4")).unwrap();
         let made = recipe(&config, &wish.unwrap(), true, true);
-        assert_eq!(made.key(), "v1;h=4;q=60.78.80;f=original");
+        assert_eq!(made.key(), "v2;height=4;f=original;q=60.78.80");
     }
 
     fn raster(side: u32, drawn: bool) -> Raster {
