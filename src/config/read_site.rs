@@ -400,7 +400,7 @@ fn read_compression(section: Section<'_>) -> CompressionConfig {
             ("gzip", Coding::Gzip),
         ],
     );
-    section.list("types", &mut compression.types, field::media_type);
+    section.list("types", &mut compression.types, field::media_type_or_suffix);
     section.size("min_size", &mut compression.min_size_bytes);
     section.size("max_size", &mut compression.max_size_bytes);
     let levels = section.section("first_level");

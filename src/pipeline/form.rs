@@ -5,6 +5,7 @@ use http::HeaderMap;
 use http::header::{ACCEPT_ENCODING, RANGE};
 
 use crate::cache::{Ask, Cache, Derived, Form, Served};
+use crate::semantics::media_type::type_of_extension;
 use crate::semantics::negotiate::{AcceptEncoding, media_quality};
 use crate::variant::{self, SourceFormat, Wish};
 
@@ -79,7 +80,13 @@ fn choice(ask: &Ask, wish: Option<Wish>, source: &Served) -> Choice {
     let (status, headers) = (source.object.status, &source.object.headers());
     if variant::applies(images, status, headers) && (wish.is_some() || images.auto) {
         picture(ask, &wish.unwrap_or_else(Wish::auto), headers, source)
-    } else if variant::eligible(compression, status, headers, source.length) {
+    } else if variant::eligible(
+        compression,
+        status,
+        headers,
+        source.length,
+        type_of_extension(&ask.path),
+    ) {
         coded(ask)
     } else {
         Choice::default()

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use super::compress::COMPRESSIBLE;
+
 /// A content coding that the edge makes (RFC 9110 §8.4.1, RFC 7932, RFC 9659).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Coding {
@@ -18,7 +20,7 @@ pub struct CompressionConfig {
     pub enabled: bool,
     /// What it makes, best first.
     pub codings: Vec<Coding>,
-    /// Media types (lower case; `text/*` patterns allowed).
+    /// Media types (lower case; `text/*` and `*+json` patterns allowed).
     pub types: Vec<String>,
     /// A smaller body is left as it is.
     pub min_size_bytes: u64,
@@ -33,19 +35,7 @@ impl Default for CompressionConfig {
         Self {
             enabled: true,
             codings: vec![Coding::Zstd, Coding::Brotli, Coding::Gzip],
-            types: [
-                "text/*",
-                "application/javascript",
-                "application/json",
-                "application/xml",
-                "application/wasm",
-                "application/manifest+json",
-                "image/svg+xml",
-                "font/ttf",
-                "font/otf",
-            ]
-            .map(str::to_owned)
-            .to_vec(),
+            types: COMPRESSIBLE.map(str::to_owned).to_vec(),
             min_size_bytes: 256,
             max_size_bytes: 16 << 20,
             first_level: LevelByCoding {

@@ -5,8 +5,10 @@ mod decode;
 mod encoder;
 mod gzip;
 mod plan;
+mod types;
 mod zstd;
 
 pub use self::decode::{DecodeError, decode};
 pub use self::encoder::{Encoder, encode};
 pub use self::plan::{choose, eligible};
+pub(super) use self::types::COMPRESSIBLE;

@@ -3,6 +3,7 @@ use http::{HeaderMap, StatusCode};
 
 use super::super::config::{Coding, CompressionConfig};
 use super::super::untouchable::untouchable;
+use super::types::any_covers;
 
 impl Coding {
     /// Its name in `Content-Encoding`.
@@ -30,23 +31,26 @@ impl Coding {
     }
 }
 
-/// Whether an answer of the origin may be coded by the edge. `length` is that of the body, if known.
+/// Whether an answer of the origin may be coded by the edge. `length` is that of the body, if known; `extension_type` is the
+/// media type that the path's extension stands for, which counts where the origin gives none.
 #[must_use]
 pub fn eligible(
     config: &CompressionConfig,
     status: StatusCode,
     headers: &HeaderMap,
     length: Option<u64>,
+    extension_type: Option<&str>,
 ) -> bool {
     config.enabled
         && !config.codings.is_empty()
         && has_whole_body(status)
         && !headers.contains_key(CONTENT_RANGE)
         && length.is_none_or(|n| (config.min_size_bytes..=config.max_size_bytes).contains(&n))
-        && headers
-            .get(CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok())
-            .is_some_and(|value| any_type_matches(&config.types, value))
+        && match headers.get(CONTENT_TYPE) {
+            Some(value) => value.to_str().ok(),
+            None => extension_type,
+        }
+        .is_some_and(|value| any_covers(&config.types, value))
         && !untouchable(headers)
 }
 
@@ -86,18 +90,6 @@ fn has_whole_body(status: StatusCode) -> bool {
         )
 }
 
-fn any_type_matches(patterns: &[String], content_type: &str) -> bool {
-    let essence = content_type.split(';').next().unwrap_or_default().trim();
-    patterns
-        .iter()
-        .any(|pattern| match pattern.strip_suffix('*') {
-            Some(start) => essence
-                .get(..start.len())
-                .is_some_and(|head| head.eq_ignore_ascii_case(start)),
-            None => essence.eq_ignore_ascii_case(pattern),
-        })
-}
-
 #[cfg(test)]
 mod tests {
     use http::{HeaderName, HeaderValue};
@@ -115,7 +107,11 @@ mod tests {
         }
         let config = CompressionConfig::default();
         let status = StatusCode::from_u16(status).unwrap();
-        assert_eq!(eligible(&config, status, &headers, length), expect);
+        assert_eq!(eligible(&config, status, &headers, length, None), expect);
+        // An extension says nothing where the origin has spoken.
+        let by_extension = eligible(&config, status, &headers, length, Some("text/css"));
+        let is_silent = !headers.contains_key(CONTENT_TYPE);
+        assert_eq!(by_extension, expect || is_silent);
     }
 
     const HTML: (&str, &str) = ("content-type", "text/html; charset=utf-8");
