@@ -6,7 +6,10 @@ mod config;
 mod image;
 mod untouchable;
 
-pub use self::compress::{DecodeError, Encoder, choose, decode, eligible, encode};
+pub use self::compress::{
+    DecodeError, DeltaCoding, DictionaryHash, Encoder, choose, decode, eligible, encode,
+    encode_delta,
+};
 pub use self::config::{
     Coding, CompressionConfig, CompressionWorkers, ImageConfig, ImageFormat, ImageQuality,
     ImageWorkers, LevelByCoding,

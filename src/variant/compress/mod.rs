@@ -2,6 +2,7 @@
 
 mod brotli;
 mod decode;
+mod dictionary;
 mod encoder;
 mod gzip;
 mod plan;
@@ -9,6 +10,7 @@ mod types;
 mod zstd;
 
 pub use self::decode::{DecodeError, decode};
+pub use self::dictionary::{DeltaCoding, DictionaryHash, encode_delta};
 pub use self::encoder::{Encoder, encode};
 pub use self::plan::{choose, eligible};
 pub(super) use self::types::COMPRESSIBLE;
