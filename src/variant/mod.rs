@@ -7,7 +7,7 @@ mod image;
 mod untouchable;
 
 pub use self::compress::{
-    DecodeError, DeltaCoding, DictionaryHash, Encoder, choose, decode, eligible, encode,
+    DecodeError, Decoder, DeltaCoding, DictionaryHash, Encoder, choose, decode, eligible, encode,
     encode_delta,
 };
 pub use self::config::{

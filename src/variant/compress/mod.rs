@@ -2,6 +2,7 @@
 
 mod brotli;
 mod decode;
+mod decoder;
 mod dictionary;
 mod encoder;
 mod gzip;
@@ -10,6 +11,7 @@ mod types;
 mod zstd;
 
 pub use self::decode::{DecodeError, decode};
+pub use self::decoder::Decoder;
 pub use self::dictionary::{DeltaCoding, DictionaryHash, encode_delta};
 pub use self::encoder::{Encoder, encode};
 pub use self::plan::{choose, eligible};
