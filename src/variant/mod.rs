@@ -7,8 +7,8 @@ mod image;
 mod untouchable;
 
 pub use self::compress::{
-    DecodeError, Decoder, DeltaCoding, DictionaryHash, Encoder, choose, decode, eligible, encode,
-    encode_delta,
+    Choice, DecodeError, Decoder, DeltaCoding, DictionaryHash, Encoder, choose, decode, eligible,
+    eligible_at_need, encode, encode_delta, is_uncoded, undoable,
 };
 pub use self::config::{
     Coding, CompressionConfig, CompressionWorkers, ImageConfig, ImageFormat, ImageQuality,
