@@ -137,7 +137,7 @@ fn coded(ask: &Ask) -> Choice {
 fn formed(derived: Derived, varies: Vec<&'static str>) -> Formed {
     let (served, declined, provisional) = match derived {
         Derived::Ready(served) => (served, None, false),
-        Derived::Later(served) => (served, Some("making"), true),
+        Derived::Later(served, reason) => (served, Some(reason), true),
         Derived::Declined(served, reason) => (served, Some(reason), false),
     };
     Formed {

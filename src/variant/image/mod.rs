@@ -23,8 +23,8 @@ pub use self::headers::applies;
 pub use self::metadata::Keep;
 pub use self::operations::Fit;
 pub use self::pool::{
-    Announced, Collector, FormatImages, ImagePool, ImageStats, Order, Refused, SiteImages, SourceBytes,
-    Urgency,
+    Announced, Collector, FormatImages, ImagePool, ImageStats, Order, Refused, SiteImages,
+    SourceBytes, Urgency,
 };
 pub use self::recipe::{Picture, Recipe, recipe};
 pub use self::sniff::SourceFormat;

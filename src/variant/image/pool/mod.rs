@@ -27,8 +27,8 @@ use super::recipe::{Picture, Recipe};
 use self::announced::{Collecting, Intent, Source};
 use self::craft::{Codecs, Craft};
 use self::memory::Memory;
-pub use self::queue::Urgency;
 use self::queue::Queue;
+pub use self::queue::Urgency;
 use self::sources::Sources;
 use self::stats::Counters;
 pub use self::stats::{FormatImages, ImageStats, SiteImages};
@@ -116,11 +116,11 @@ impl ImagePool {
         self.0.stats()
     }
 
-    /// Whether no thread is wanted by anybody who waits for an answer, or will be soon.
+    /// Whether a new job would have to wait for others.
     #[must_use]
-    pub fn is_idle(&self) -> bool {
+    pub fn is_busy(&self) -> bool {
         let state = self.0.shared.state.lock();
-        state.queue.waiting(Urgency::Answer) == 0 && state.queue.waiting(Urgency::Behind) == 0
+        state.running >= state.threads || state.queue.waiting(Urgency::Answer) > 0
     }
 
     /// Counts an answer that went out without the form that it should have had.
@@ -200,6 +200,8 @@ struct State<D> {
     /// Jobs so far: each has a number of its own.
     jobs: u64,
     threads: usize,
+    /// Threads that are at a job, but for upgrades.
+    running: usize,
     is_closed: bool,
 }
 
@@ -216,12 +218,15 @@ impl<C: Craft> Pool<C> {
             sources: Sources::new(limits.memory_bytes / FILES_SHARE),
             jobs: 0,
             threads: 0,
+            running: 0,
             is_closed: false,
         }));
         // Not held: what is kept holds its part of the memory.
         let kept = Arc::downgrade(&state);
         let spare = move || {
-            let spared = kept.upgrade().and_then(|state| state.lock().sources.spare());
+            let spared = kept
+                .upgrade()
+                .and_then(|state| state.lock().sources.spare());
             spared.is_some()
         };
         let shared = Arc::new(Shared {

@@ -342,10 +342,10 @@ fn covers(had: Demand, wanted: Demand) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::cook::Watch as _;
     use super::super::memory::{Memory, Ticket};
     use super::super::tests::recipe_of;
     use super::*;
-    use super::super::super::cook::Watch as _;
 
     const WHOLE: Demand = Demand {
         reduction: 1,

@@ -5,14 +5,11 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::super::super::config::ImageFormat;
 use super::Urgency;
 
 /// Upper edges of the times in the queue, in milliseconds: a free thread takes a job at once, and nobody waits for
 /// longer than some seconds.
-const EDGES_MILLIS: [u32; 12] = [
-    1, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 30_000,
-];
+const EDGES_MILLIS: [u32; 12] = [1, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 30_000];
 
 /// Names of sites that are told apart; more can only come of reloads.
 const SITES_MAX: usize = 4096;
@@ -51,8 +48,8 @@ pub struct ImageStats {
 pub struct SiteImages {
     /// Its name.
     pub site: Arc<str>,
-    /// By the format of the result; `None` are jobs without a result.
-    pub formats: Vec<(Option<ImageFormat>, FormatImages)>,
+    /// By the format of the result; jobs without a result are under `none`.
+    pub formats: Vec<(&'static str, FormatImages)>,
     /// How often each reason of [`super::super::ImageError::as_str`] was given.
     pub refusals: Vec<(&'static str, u64)>,
     /// Answers that were given without the form that they should have had, by reason.
@@ -87,7 +84,7 @@ pub(super) struct Counters {
 
 #[derive(Default)]
 struct Site {
-    formats: HashMap<Option<ImageFormat>, FormatImages>,
+    formats: BTreeMap<&'static str, FormatImages>,
     refusals: BTreeMap<&'static str, u64>,
     fallbacks: BTreeMap<&'static str, u64>,
     upgrades: BTreeMap<&'static str, u64>,
@@ -117,7 +114,7 @@ impl Counters {
     pub(super) fn job(
         &self,
         site: &Arc<str>,
-        format: Option<ImageFormat>,
+        format: &'static str,
         busy: Duration,
         made: Option<(u64, u64)>,
     ) {
@@ -187,11 +184,9 @@ impl Counters {
 impl Site {
     fn stats(&self, name: &Arc<str>) -> SiteImages {
         let counts = |of: &BTreeMap<&'static str, u64>| of.iter().map(|(n, c)| (*n, *c)).collect();
-        let mut formats: Vec<_> = self.formats.iter().map(|(f, sums)| (*f, *sums)).collect();
-        formats.sort_by_key(|(format, _)| format.map(ImageFormat::name));
         SiteImages {
             site: Arc::clone(name),
-            formats,
+            formats: self.formats.iter().map(|(f, sums)| (*f, *sums)).collect(),
             refusals: counts(&self.refusals),
             fallbacks: counts(&self.fallbacks),
             upgrades: counts(&self.upgrades),
@@ -208,16 +203,16 @@ mod tests {
         let counters = Counters::default();
         let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
         let second = Duration::from_secs(1);
-        counters.job(&a, Some(ImageFormat::Avif), second, Some((100, 30)));
-        counters.job(&a, Some(ImageFormat::Avif), second, Some((10, 30)));
-        counters.job(&b, None, second, None);
+        counters.job(&a, "avif", second, Some((100, 30)));
+        counters.job(&a, "avif", second, Some((10, 30)));
+        counters.job(&b, "none", second, None);
         counters.refused(&b, "bad-picture");
         let stats = counters.stats();
         assert_eq!((stats.jobs, stats.busy), (3, 3 * second));
         assert_eq!((stats.bytes_in, stats.bytes_out), (110, 60));
         let of = |name: &str| stats.sites.iter().find(|site| &*site.site == name).unwrap();
         assert_eq!(of("a").formats[0].1.saved_bytes, 70, "never less than none");
-        assert_eq!(of("b").formats[0].0, None);
+        assert_eq!(of("b").formats[0].0, "none");
         assert_eq!(of("b").refusals, [("bad-picture", 1)]);
     }
 

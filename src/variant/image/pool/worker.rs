@@ -107,14 +107,14 @@ impl<C: Craft> Shared<C> {
                     None => false,
                 })
             });
-            if taken.is_some() {
-                return taken;
+            if let Some(entry) = taken {
+                state.running += usize::from(entry.urgency != Urgency::Upgrade);
+                return Some(entry);
             }
             let soonest = sources.next_expiry().into_iter().chain(later.get()).min();
             match soonest {
                 Some(at) => {
-                    self.arrived
-                        .wait_for(&mut state, at.saturating_sub(now));
+                    self.arrived.wait_for(&mut state, at.saturating_sub(now));
                 }
                 None => self.arrived.wait(&mut state),
             }
@@ -131,20 +131,21 @@ impl<C: Craft> Shared<C> {
         } = entry;
         let mut spent = Duration::ZERO;
         if !job.ticket.is_cancelled() && job.started.send(()).is_ok() {
-            self.counters
-                .waited(self.now().saturating_sub(job.came));
+            self.counters.waited(self.now().saturating_sub(job.came));
             let begun = processor_time();
             let outcome = self.make(source, urgency, &job.recipe, &job.file, &job.ticket);
             spent = processor_time().saturating_sub(begun);
             let made = outcome.as_ref().ok();
-            let lengths =
-                made.map(|picture| (job.file.len() as u64, picture.bytes.len() as u64));
-            let format = made.map(|picture| picture.format);
+            let lengths = made.map(|picture| (job.file.len() as u64, picture.bytes.len() as u64));
+            let format = made.map_or("none", |picture| picture.format.name());
             self.counters.job(&site, format, spent, lengths);
             // An error here is a waiter that gave up, which it has counted itself.
             let _unwanted = job.done.send(outcome);
         }
-        self.state.lock().queue.spent(&site, spent);
+        let mut state = self.state.lock();
+        state.queue.spent(&site, spent);
+        state.running -= usize::from(urgency != Urgency::Upgrade);
+        drop(state);
         // A job of the same source may have waited for this one's decoding.
         self.arrived.notify_all();
     }
@@ -202,12 +203,7 @@ impl<C: Craft> Shared<C> {
         Refused::of_source(error)
     }
 
-    fn claim(
-        &self,
-        source: u128,
-        look: &Look,
-        ticket: &Ticket,
-    ) -> Result<Claimed<'_, C>, Refused> {
+    fn claim(&self, source: u128, look: &Look, ticket: &Ticket) -> Result<Claimed<'_, C>, Refused> {
         let mut state = self.state.lock();
         // Ends when the one who decodes is done, which wakes, or with the deadline, which cancels.
         loop {
