@@ -15,6 +15,7 @@ pub use self::config::{
     ImageWorkers, LevelByCoding,
 };
 pub use self::image::{
-    Fit, ImageError, ImagePool, ImageStats, Keep, ParameterError, Picture, Recipe, SourceFormat,
-    Wish, WishedFormat, applies, recipe, wish_of,
+    Announced, Collector, Fit, FormatImages, ImageError, ImagePool, ImageStats, Keep, Order,
+    ParameterError, Picture, Recipe, Refused, SiteImages, SourceBytes, SourceFormat, Urgency, Wish,
+    WishedFormat, applies, recipe, wish_of,
 };
