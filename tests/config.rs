@@ -720,7 +720,7 @@ fn a_site_is_more_than_its_keys() {
         Some("holds no token"),
     );
     check_site(
-        "[images]\nsign = { required = true, keys = [\"0123456789abcdef\", { env = \"CARGO_MANIFEST_DIR\" }] }",
+        "[images]\nsign = { required = true, keys = [\"0123456789abcdef\", { env = \"CARGO\" }] }",
         None,
     );
     check_site(
