@@ -306,6 +306,10 @@ pub struct ImageWorkers {
     pub max_side: u32,
     /// The source file.
     pub max_source_bytes: u64,
+    /// Frames of one animation.
+    pub max_frames: u32,
+    /// Pixels of one animation, over all its frames.
+    pub max_frame_pixels: u64,
     /// One job.
     pub timeout: Duration,
 }
@@ -320,6 +324,8 @@ impl Default for ImageWorkers {
             max_pixels: 50_000_000,
             max_side: 16_384,
             max_source_bytes: 32 << 20,
+            max_frames: 1000,
+            max_frame_pixels: 200_000_000,
             timeout: Duration::from_secs(5),
         }
     }

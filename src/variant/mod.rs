@@ -14,6 +14,7 @@ pub use self::config::{
 };
 pub use self::image::{
     Asked, Fit, HINT_FIELDS, Hints, ImageError, ImagePool, ImagePreset, ImageStats, Keep, Located,
-    ParameterError, PathParameters, Picture, Placeholder, Recipe, SignatureError, SourceFormat,
-    Wish, WishedFormat, applies, asked, check_signature, recipe, signature_of, wish_of,
+    Media, ParameterError, PathParameters, Picture, Placeholder, Recipe, SignatureError,
+    SourceFormat, Wish, WishedFormat, applies, asked, check_signature, recipe, signature_of,
+    wish_of,
 };

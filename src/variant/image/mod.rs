@@ -5,8 +5,10 @@ mod cook;
 mod decode;
 mod encode;
 mod error;
+mod facts;
 mod film;
 mod headers;
+mod looks;
 mod metadata;
 mod operate;
 mod operations;
@@ -25,7 +27,7 @@ pub use self::metadata::Keep;
 pub use self::operations::Fit;
 pub use self::placeholder::Placeholder;
 pub use self::pool::{ImagePool, ImageStats};
-pub use self::recipe::{Picture, Recipe, recipe};
+pub use self::recipe::{Media, Picture, Recipe, recipe};
 pub use self::sniff::SourceFormat;
 pub use self::wish::{
     Asked, HINT_FIELDS, Hints, ImagePreset, Located, PathParameters, SignatureError, Wish,

@@ -18,19 +18,54 @@ const RECIPE_VERSION: u32 = 2;
 /// How much lower the quality is for clients that save data, of 100.
 const SAVED_QUALITY: u8 = 15;
 
-/// A made picture.
+/// A made picture, or what was asked about one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picture {
-    /// Its format, for `Content-Type`.
-    pub format: ImageFormat,
+    /// What it is, for `Content-Type`.
+    pub media: Media,
     /// The file.
     pub bytes: Bytes,
-    /// Pixels.
+    /// Pixels; of facts and hashes those of the picture that they are about.
     pub width: u32,
-    /// Pixels.
+    /// Pixels; of facts and hashes those of the picture that they are about.
     pub height: u32,
+    /// Whether the same recipe, cooked with all effort, can give a smaller file or a better look.
+    pub may_improve: bool,
     /// How it was made, short: `avif;w=800;from=jpeg`.
     pub detail: String,
+}
+
+/// What came of a recipe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Media {
+    /// A picture.
+    Picture(ImageFormat),
+    /// Facts about one.
+    Json,
+    /// A hash to paint in its place.
+    Text,
+}
+
+impl Media {
+    /// Its short name: `avif`, `json`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Picture(format) => format.name(),
+            Self::Json => "json",
+            Self::Text => "text",
+        }
+    }
+
+    /// Its media type: `image/avif`.
+    #[must_use]
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Self::Picture(format) => format.media_type(),
+            Self::Json => "application/json",
+            Self::Text => "text/plain; charset=utf-8",
+        }
+    }
 }
 
 /// How to make a picture: a wish, and what one client accepts. Equal recipes make the same variant.
@@ -38,13 +73,23 @@ pub struct Picture {
 pub struct Recipe {
     pub(super) operations: Operations,
     quality: Quality,
+    /// Whether the default quality is only where the search for the right one begins (`quality=auto`).
+    pub(super) is_quality_searched: bool,
     target: Target,
+    /// Something small to paint in the picture's place, instead of the picture.
+    pub(super) placeholder: Option<Placeholder>,
     is_progressive: bool,
     /// What of the metadata stays.
     pub(super) keep: Keep,
-    /// What stands in for the picture, instead of it.
-    pub(super) placeholder: Option<Placeholder>,
     pub(super) declared: Option<SourceFormat>,
+}
+
+/// What was found in a picture, by which its format is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Content {
+    /// Drawn rather than photographed, and kept exactly so far.
+    pub(super) is_drawn: bool,
+    pub(super) is_animated: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -75,6 +120,7 @@ pub fn recipe(config: &ImageConfig, wish: &Wish, accepts_avif: bool, accepts_web
     Recipe {
         operations: *wish.operations(),
         quality: quality_of(wish, config.quality),
+        is_quality_searched: false,
         target: match wish.format() {
             WishedFormat::Facts => Target::Facts,
             WishedFormat::Original => Target::Original,
@@ -158,6 +204,9 @@ impl Recipe {
                 part("f", &format_args!("auto({})", names.join(",")));
             }
         }
+        if self.is_quality_searched {
+            part("search", &1);
+        }
         match (self.quality, &self.target) {
             (_, Target::Exactly(ImageFormat::Gif)) => {}
             (Quality::Asked(quality), _) => part("q", &quality),
@@ -182,18 +231,56 @@ impl Recipe {
         key
     }
 
-    /// The format and its settings, decided from the finished pixels.
-    pub(super) fn output(&self, source: &Sniffed, raster: &Raster, effort: Effort) -> Output {
-        let is_drawn = source.is_lossless && raster.looks_drawn();
+    /// Whether facts are asked for, in place of a picture.
+    pub(super) fn wants_facts(&self) -> bool {
+        self.target == Target::Facts
+    }
+
+    /// Whether frames after the first can be of use.
+    pub(super) fn wants_frames(&self) -> bool {
+        let holds_frames = match &self.target {
+            Target::Exactly(format) => is_animated_format(*format),
+            Target::Original | Target::Best(_) | Target::Facts => true,
+        };
+        holds_frames && !self.operations.still && self.placeholder.is_none()
+    }
+
+    /// Whether the client takes this format as the best for the picture.
+    pub(super) fn accepts(&self, wanted: ImageFormat) -> bool {
+        match &self.target {
+            Target::Best(formats) => formats.contains(&wanted),
+            Target::Exactly(format) => *format == wanted,
+            Target::Original | Target::Facts => false,
+        }
+    }
+
+    /// The format that was asked for by name.
+    pub(super) fn named_format(&self) -> Option<ImageFormat> {
+        match self.target {
+            Target::Exactly(format) => Some(format),
+            Target::Original | Target::Best(_) | Target::Facts => None,
+        }
+    }
+
+    /// The format and its settings, decided from the finished pixels of the first frame.
+    pub(super) fn output(
+        &self,
+        source: &Sniffed,
+        raster: &Raster,
+        content: Content,
+        effort: Effort,
+    ) -> Output {
+        let is_drawn = content.is_drawn;
         let format = match &self.target {
             Target::Exactly(format) => *format,
+            Target::Original if source.format == SourceFormat::Avif => ImageFormat::Avif,
             // Facts are no picture; whoever wants one of them all the same gets the original's.
-            Target::Original | Target::Facts => family(source.format, raster, is_drawn),
+            Target::Original | Target::Facts => family(source.format, raster, content),
             Target::Best(formats) => formats
                 .iter()
                 .copied()
-                .find(|format| suits(*format, raster, is_drawn))
-                .unwrap_or_else(|| family(source.format, raster, is_drawn)),
+                .find(|format| suits(*format, raster, content))
+                .unwrap_or_else(|| family(source.format, raster, content)),
         };
         Output {
             format,
@@ -207,12 +294,11 @@ impl Recipe {
 
     /// Whether a result of that size is worth having in place of the source.
     pub(super) fn check_saving(&self, source: usize, result: usize) -> Result<(), ImageError> {
-        let is_asked =
-            self.operations != Operations::default() || matches!(self.quality, Quality::Asked(_));
         let is_worth_it = self.placeholder.is_some()
             || match self.target {
                 Target::Exactly(_) | Target::Facts => true,
-                Target::Original | Target::Best(_) if is_asked => result < source,
+                Target::Original | Target::Best(_) if !self.operations.can_be_left_out() => true,
+                Target::Original | Target::Best(_) if self.is_asked() => result < source,
                 // Nobody asked for another picture: 5 % less, or the original stays.
                 Target::Original | Target::Best(_) => {
                     result.saturating_mul(100) <= source.saturating_mul(95)
@@ -223,6 +309,13 @@ impl Recipe {
         } else {
             Err(ImageError::NotSmaller)
         }
+    }
+
+    /// Whether anything is asked for but the best format.
+    pub(super) fn is_asked(&self) -> bool {
+        self.operations != Operations::default()
+            || matches!(self.quality, Quality::Asked(_))
+            || matches!(self.target, Target::Exactly(_))
     }
 
     fn quality_of(&self, format: ImageFormat) -> u8 {
@@ -239,30 +332,45 @@ impl Recipe {
 }
 
 /// Drawings stay exact, which only WebP does among the better formats; AVIF must end in time.
-fn suits(format: ImageFormat, raster: &Raster, is_drawn: bool) -> bool {
+fn suits(format: ImageFormat, raster: &Raster, content: Content) -> bool {
+    if content.is_animated && !is_animated_format(format) {
+        return false;
+    }
     match format {
-        ImageFormat::Avif => !is_drawn && raster.pixel_count() <= AVIF_AUTO_PIXELS_MAX,
+        ImageFormat::Avif => !content.is_drawn && raster.pixel_count() <= AVIF_AUTO_PIXELS_MAX,
         ImageFormat::Webp => raster.width.max(raster.height) <= WEBP_SIDE_MAX,
         ImageFormat::Jpeg | ImageFormat::Png | ImageFormat::Gif => true,
     }
 }
 
 /// The original's own format, or for those that we do not write the nearest that every browser shows.
-fn family(source: SourceFormat, raster: &Raster, is_drawn: bool) -> ImageFormat {
+fn family(source: SourceFormat, raster: &Raster, content: Content) -> ImageFormat {
     match source {
-        SourceFormat::Jpeg => ImageFormat::Jpeg,
         SourceFormat::Webp => ImageFormat::Webp,
+        _ if content.is_animated => ImageFormat::Gif,
+        SourceFormat::Jpeg => ImageFormat::Jpeg,
         SourceFormat::Png | SourceFormat::Gif => ImageFormat::Png,
-        SourceFormat::Bmp | SourceFormat::Tiff if raster.has_alpha() || is_drawn => {
+        SourceFormat::Bmp | SourceFormat::Tiff | SourceFormat::Avif
+            if raster.has_alpha() || content.is_drawn =>
+        {
             ImageFormat::Png
         }
-        SourceFormat::Bmp | SourceFormat::Tiff => ImageFormat::Jpeg,
+        // Whoever takes AVIF has been given it before it came to this.
+        SourceFormat::Bmp | SourceFormat::Tiff | SourceFormat::Avif => ImageFormat::Jpeg,
+    }
+}
+
+fn is_animated_format(format: ImageFormat) -> bool {
+    match format {
+        ImageFormat::Webp | ImageFormat::Gif => true,
+        ImageFormat::Avif | ImageFormat::Jpeg | ImageFormat::Png => false,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::raster::Channels;
+    use super::super::sniff::Reel;
     use super::super::wish::wish_of;
     use super::*;
 
@@ -378,9 +486,14 @@ mod tests {
         let sniffed = Sniffed {
             format: source,
             is_lossless: source != SourceFormat::Jpeg,
-            keeps_coefficients: false,
+            reel: Reel::STILL,
+            jpeg: None,
         };
-        let output = recipe_of(query, true, true).output(&sniffed, raster, Effort::First);
+        let content = Content {
+            is_drawn: sniffed.is_lossless && raster.pixels.iter().all(|value| *value == 5),
+            is_animated: false,
+        };
+        let output = recipe_of(query, true, true).output(&sniffed, raster, content, Effort::First);
         assert_eq!((output.format, output.quality, output.is_lossless), expect);
     }
 
@@ -406,7 +519,16 @@ mod tests {
 
     #[test]
     fn without_better_formats_the_family_stays() {
-        let family = |source, drawn| family(source, &raster(9, drawn), drawn);
+        let content = |is_drawn, is_animated| Content {
+            is_drawn,
+            is_animated,
+        };
+        let film = |source| family(source, &raster(9, false), content(false, true));
+        assert_eq!(film(SourceFormat::Gif), ImageFormat::Gif);
+        assert_eq!(film(SourceFormat::Png), ImageFormat::Gif);
+        assert_eq!(film(SourceFormat::Webp), ImageFormat::Webp);
+        let family =
+            |source, is_drawn| family(source, &raster(9, is_drawn), content(is_drawn, false));
         assert_eq!(family(SourceFormat::Jpeg, false), ImageFormat::Jpeg);
         assert_eq!(family(SourceFormat::Png, false), ImageFormat::Png);
         assert_eq!(family(SourceFormat::Gif, true), ImageFormat::Png);
@@ -428,6 +550,7 @@ mod tests {
         check("width=5", 1000, false);
         check("quality=5", 1000, false);
         check("format=png", 5000, true);
+        check("width=5&height=5&fit=cover", 5000, true);
         check("format=png&width=5", 5000, true);
     }
 }
