@@ -27,6 +27,9 @@ const INLINE_ENCODING_BYTES: usize = 16 << 10;
 /// How long a form that could not be made is not tried again.
 const DECLINED_FOR: Duration = Duration::from_secs(3600);
 
+/// What the tag of decoded content ends in.
+const IDENTITY: &str = "identity";
+
 const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
 const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
@@ -45,6 +48,8 @@ const OF_THE_BYTES: [HeaderName; 5] = [
 pub enum Form {
     /// A content coding at this level.
     Coded(Coding, u32),
+    /// The content of an object that the origin has coded so.
+    Plain(Coding),
     /// A picture.
     Picture(Recipe),
 }
@@ -54,6 +59,7 @@ impl Form {
     pub(super) fn key(&self) -> String {
         match self {
             Self::Coded(coding, level) => format!("coding={};level={level}", coding.token()),
+            Self::Plain(coding) => format!("plain;from={}", coding.token()),
             Self::Picture(recipe) => format!("picture;{}", recipe.key()),
         }
     }
@@ -77,6 +83,9 @@ impl Cache {
         let id = self.form_id(&source.object, &key);
         let stored = self.just_made(ask, id, &source.object, &key)?;
         note_use(ask, &stored.object, id, None);
+        if let Form::Coded(coding, _) = form {
+            self.note_coding(ask, &source.object, *coding);
+        }
         let story = Story {
             tier: Some(stored.tier),
             ..source.story
@@ -211,7 +220,9 @@ impl Cache {
             Boarding::Follows(seat) => Some(Aboard::Seated(seat)),
             Boarding::Leads(seat, landing) => {
                 let place = match &form {
-                    Form::Coded(..) => Some(Arc::clone(&self.encodings).try_acquire_owned().ok()?),
+                    Form::Coded(..) | Form::Plain(_) => {
+                        Some(Arc::clone(&self.encodings).try_acquire_owned().ok()?)
+                    }
                     // The pool of pictures has a queue of its own.
                     Form::Picture(_) => None,
                 };
@@ -268,11 +279,11 @@ impl Served {
 }
 
 /// One form being made.
-struct Work {
-    cache: Arc<Cache>,
-    ask: Arc<Ask>,
-    source: Served,
-    id: u128,
+pub(super) struct Work {
+    pub(super) cache: Arc<Cache>,
+    pub(super) ask: Arc<Ask>,
+    pub(super) source: Served,
+    pub(super) id: u128,
     key: String,
 }
 
@@ -280,6 +291,7 @@ impl Work {
     async fn run(self, form: Form, pilot: Pilot, landing: Landing) {
         match form {
             Form::Coded(coding, level) => self.compress(coding, level, pilot, landing).await,
+            Form::Plain(coding) => self.decode(coding, pilot, landing).await,
             Form::Picture(recipe) => self.render(recipe, pilot, landing).await,
         }
     }
@@ -408,8 +420,21 @@ impl Work {
         pilot.finish();
     }
 
-    fn keeping(&self, object: &Arc<Object>, length: Option<u64>, max_bytes: u64) -> Keeping {
+    pub(super) fn keeping(
+        &self,
+        object: &Arc<Object>,
+        length: Option<u64>,
+        max_bytes: u64,
+    ) -> Keeping {
         keeping_of(&self.cache, &self.ask, self.id, object, length, max_bytes)
+    }
+
+    /// The head of the content of a coded source.
+    pub(super) fn plain_head(&self, coding: Coding) -> Draft {
+        let mut object = made_object(&self.source.object, &self.key, IDENTITY);
+        object.headers.remove(CONTENT_ENCODING);
+        object.detail = format!("identity;from={}", coding.token()).into();
+        object
     }
 
     fn coded_head(&self, coding: Coding) -> Draft {
@@ -449,7 +474,7 @@ fn keeping_of(
 }
 
 impl Cache {
-    fn decline(&self, id: u128, reason: &'static str, permanent: bool) {
+    pub(super) fn decline(&self, id: u128, reason: &'static str, permanent: bool) {
         // A passing reason (a full queue) is tried again with the next request but for a second.
         let memory = if permanent {
             DECLINED_FOR
@@ -478,11 +503,13 @@ fn renewed(made: &Object, source: &Object) -> Object {
     let own = made_headers.get(CONTENT_ENCODING);
     let label = match (own, made_headers.get(CONTENT_TYPE)) {
         (Some(coding), _) => coding.to_str().unwrap_or_default(),
+        (None, _) if headers.contains_key(CONTENT_ENCODING) => IDENTITY,
         (None, media_type) => media_type
             .and_then(|value| value.to_str().ok())
             .and_then(|text| text.strip_prefix("image/"))
             .unwrap_or_default(),
     };
+    headers.remove(CONTENT_ENCODING);
     for name in [CONTENT_ENCODING, CONTENT_TYPE] {
         if let Some(value) = made_headers.get(&name) {
             headers.insert(name, value.clone());
