@@ -82,7 +82,9 @@ fn jpeg(raster: &Raster, quality: u8) -> Result<Vec<u8>, ImageError> {
     match raster.channels {
         Channels::Grey => encoder.encode_gray(&raster.pixels, raster.width, raster.height),
         Channels::Rgb => encoder.encode_rgb(&raster.pixels, raster.width, raster.height),
-        Channels::Rgba => encoder.encode_rgb(&raster.rgb_on_white(), raster.width, raster.height),
+        Channels::Rgba | Channels::Cmyk => {
+            encoder.encode_rgb(&raster.rgb_on_white(), raster.width, raster.height)
+        }
     }
     .map_err(failed)
 }
@@ -92,6 +94,8 @@ fn png(raster: &Raster) -> Result<Vec<u8>, ImageError> {
         Channels::Grey => ExtendedColorType::L8,
         Channels::Rgb => ExtendedColorType::Rgb8,
         Channels::Rgba => ExtendedColorType::Rgba8,
+        // Refused: colours are brought to red, green and blue before.
+        Channels::Cmyk => ExtendedColorType::Cmyk8,
     };
     let mut file = Vec::new();
     PngEncoder::new_with_quality(&mut file, CompressionType::Default, FilterType::Adaptive)
@@ -120,7 +124,7 @@ fn webp(raster: &Raster, output: &Output) -> Result<Vec<u8>, ImageError> {
     }
     let (width, height) = (raster.width, raster.height);
     match raster.channels {
-        Channels::Grey => {
+        Channels::Grey | Channels::Cmyk => {
             let rgb = raster.rgb_on_white();
             webp::Encoder::from_rgb(&rgb, width, height).encode_advanced(&config)
         }
@@ -157,6 +161,10 @@ fn avif(raster: &Raster, quality: u8) -> Result<Vec<u8>, ImageError> {
             .iter()
             .map(|grey| opaque([*grey; 3]))
             .collect(),
+        Channels::Cmyk => {
+            let rgb = raster.rgb_on_white();
+            rgb.as_chunks().0.iter().copied().map(opaque).collect()
+        }
         Channels::Rgb => raster
             .pixels
             .as_chunks()
