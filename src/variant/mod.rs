@@ -12,6 +12,6 @@ pub use self::config::{
     ImageWorkers, LevelByCoding,
 };
 pub use self::image::{
-    Fit, ImageError, ImagePool, ImageStats, Keep, ParameterError, Picture, Recipe, SourceFormat,
-    Wish, WishedFormat, applies, recipe, wish_of,
+    Effort, Fit, ImageError, ImagePool, ImageStats, Keep, ParameterError, Picture, Recipe,
+    SourceFormat, Wish, WishedFormat, applies, recipe, render_here, wish_of,
 };

@@ -7,6 +7,7 @@ mod encode;
 mod error;
 mod film;
 mod headers;
+mod here;
 mod metadata;
 mod operate;
 mod operations;
@@ -18,8 +19,10 @@ mod sniff;
 mod testing;
 mod wish;
 
+pub use self::encode::Effort;
 pub use self::error::{ImageError, ParameterError};
 pub use self::headers::applies;
+pub use self::here::render_here;
 pub use self::metadata::Keep;
 pub use self::operations::Fit;
 pub use self::pool::{ImagePool, ImageStats};
