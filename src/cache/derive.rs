@@ -379,8 +379,8 @@ impl Work {
                 return pilot.fail(&FillError::Abandoned);
             }
         };
-        let mut object = made_object(&source, &key, picture.format.name());
-        if let Ok(media_type) = HeaderValue::try_from(picture.format.media_type()) {
+        let mut object = made_object(&source, &key, picture.media.name());
+        if let Ok(media_type) = HeaderValue::try_from(picture.media.media_type()) {
             object.headers.insert(CONTENT_TYPE, media_type);
         }
         object.detail = picture.detail.as_str().into();

@@ -8,10 +8,13 @@ mod untouchable;
 
 pub use self::compress::{DecodeError, Encoder, choose, decode, eligible, encode};
 pub use self::config::{
-    Coding, CompressionConfig, CompressionWorkers, ImageConfig, ImageFormat, ImageQuality,
-    ImageWorkers, LevelByCoding,
+    Coding, CompressionConfig, CompressionWorkers, Fallback, ImageConfig, ImageFormat,
+    ImageQuality, ImageSigning, ImageWorkers, LevelByCoding, PathStyle, Refused, SigningKey,
+    Vendor,
 };
 pub use self::image::{
-    Effort, Fit, ImageError, ImagePool, ImageStats, Keep, ParameterError, Picture, Recipe,
-    SourceFormat, Wish, WishedFormat, applies, recipe, render_here, wish_of,
+    Asked, Effort, Fit, HINT_FIELDS, Hints, ImageError, ImagePool, ImagePreset, ImageStats, Keep,
+    Located, Media, ParameterError, PathParameters, Picture, Placeholder, Recipe, SignatureError,
+    SourceFormat, Wish, WishedFormat, applies, asked, check_signature, recipe, render_here,
+    signature_of, wish_of,
 };

@@ -31,6 +31,11 @@ impl Canvas {
                 triples.iter().map(opaque).collect()
             }
             Channels::Rgba => bytes.as_chunks().0.to_vec(),
+            Channels::Cmyk => {
+                let (triples, rest) = (raster.rgb_on_white(), u8::MAX);
+                let opaque = |[r, g, b]: &[u8; 3]| [*r, *g, *b, rest];
+                triples.as_chunks().0.iter().map(opaque).collect()
+            }
         };
         Self {
             width: raster.width,

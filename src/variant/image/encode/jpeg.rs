@@ -38,7 +38,9 @@ pub(super) fn encode(
     match raster.channels {
         Channels::Grey => encoder.encode_gray(&raster.pixels, width, height),
         Channels::Rgb => encoder.encode_rgb(&raster.pixels, width, height),
-        Channels::Rgba => encoder.encode_rgb(&raster.rgb_on_white(), width, height),
+        Channels::Rgba | Channels::Cmyk => {
+            encoder.encode_rgb(&raster.rgb_on_white(), width, height)
+        }
     }
     .map_err(failed)
 }

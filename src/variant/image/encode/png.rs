@@ -35,7 +35,7 @@ pub(super) fn encode(
 enum Form<'a> {
     Palette(Indexed),
     Grey(Cow<'a, [u8]>),
-    Rgb,
+    Rgb(Cow<'a, [u8]>),
     Rgba,
 }
 
@@ -43,19 +43,24 @@ impl<'a> Form<'a> {
     fn of(raster: &'a Raster) -> Self {
         match raster.channels {
             Channels::Grey => Self::Grey(Cow::Borrowed(&raster.pixels)),
-            Channels::Rgb => {
-                let (triples, _) = raster.pixels.as_chunks::<3>();
-                let opaque = |[r, g, b]: &[u8; 3]| [*r, *g, *b, u8::MAX];
-                if triples.iter().all(|[r, g, b]| r == g && g == b) {
-                    Self::Grey(triples.iter().map(|[grey, ..]| *grey).collect())
-                } else {
-                    exactly(triples.iter().map(opaque), 256).map_or(Self::Rgb, Self::Palette)
-                }
-            }
+            Channels::Rgb => Self::of_rgb(Cow::Borrowed(&raster.pixels)),
+            Channels::Cmyk => Self::of_rgb(Cow::Owned(raster.rgb_on_white())),
             Channels::Rgba => {
                 let (quads, _) = raster.pixels.as_chunks::<4>();
                 exactly(quads.iter().copied(), 256).map_or(Self::Rgba, Self::Palette)
             }
+        }
+    }
+
+    fn of_rgb(pixels: Cow<'a, [u8]>) -> Self {
+        let (triples, _) = pixels.as_chunks::<3>();
+        if triples.iter().all(|[r, g, b]| r == g && g == b) {
+            return Self::Grey(triples.iter().map(|[grey, ..]| *grey).collect());
+        }
+        let opaque = |[r, g, b]: &[u8; 3]| [*r, *g, *b, u8::MAX];
+        match exactly(triples.iter().map(opaque), 256) {
+            Some(indexed) => Self::Palette(indexed),
+            None => Self::Rgb(pixels),
         }
     }
 }
@@ -75,7 +80,7 @@ fn quickly(raster: &Raster, form: &Form<'_>, exif: Option<&[u8]>) -> Result<Vec<
             (ColorType::Indexed, Cow::Borrowed(&indexed.indices))
         }
         Form::Grey(pixels) => (ColorType::Grayscale, Cow::Borrowed(pixels)),
-        Form::Rgb => (ColorType::Rgb, Cow::Borrowed(&raster.pixels)),
+        Form::Rgb(pixels) => (ColorType::Rgb, Cow::Borrowed(pixels)),
         Form::Rgba => (ColorType::Rgba, Cow::Borrowed(&raster.pixels)),
     };
     info.color_type = colour;
@@ -121,11 +126,11 @@ fn optimised(raster: &Raster, form: &Form<'_>, exif: Option<&[u8]>) -> Result<Ve
                 pixels.to_vec(),
             )
         }
-        Form::Rgb => {
+        Form::Rgb(pixels) => {
             let transparent_color = None;
             (
                 oxipng::ColorType::RGB { transparent_color },
-                raster.pixels.clone(),
+                pixels.to_vec(),
             )
         }
         Form::Rgba => {

@@ -63,7 +63,9 @@ fn config(output: &Output, pixels: u64) -> Result<WebPConfig, ImageError> {
 
 fn still(raster: &Raster, config: &WebPConfig) -> Result<Vec<u8>, ImageError> {
     match raster.channels {
-        Channels::Grey => rgb(&raster.rgb_on_white(), raster.width, raster.height, config),
+        Channels::Grey | Channels::Cmyk => {
+            rgb(&raster.rgb_on_white(), raster.width, raster.height, config)
+        }
         Channels::Rgb => rgb(&raster.pixels, raster.width, raster.height, config),
         Channels::Rgba => rgba(&raster.pixels, raster.width, raster.height, config),
     }

@@ -426,7 +426,7 @@ mod tests {
     use std::sync::mpsc;
 
     use super::super::super::config::{ImageConfig, ImageFormat};
-    use super::super::recipe::recipe;
+    use super::super::recipe::{Media, recipe};
     use super::super::testing;
     use super::super::wish::wish_of;
     use super::*;
@@ -442,10 +442,11 @@ mod tests {
 
     fn picture() -> Picture {
         Picture {
-            format: ImageFormat::Png,
+            media: Media::Picture(ImageFormat::Png),
             bytes: Bytes::from_static(b"made"),
             width: 1,
             height: 1,
+            may_improve: false,
             detail: String::new(),
         }
     }
@@ -499,7 +500,10 @@ mod tests {
             .render(recipe_of("width=16&format=jpeg"), source.clone())
             .await
             .unwrap();
-        assert_eq!((made.format, made.width), (ImageFormat::Jpeg, 16));
+        assert_eq!(
+            (made.media, made.width),
+            (Media::Picture(ImageFormat::Jpeg), 16)
+        );
         let stats = pool.stats();
         assert_eq!((stats.jobs, stats.queued, stats.memory_bytes), (1, 0, 0));
         assert_eq!(stats.bytes_in, as_count(source.len()));
