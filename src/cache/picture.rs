@@ -9,6 +9,7 @@ use crate::variant::{Announced, ImageError, JobRefused, Picture, SourceBytes};
 use super::derive::{Decline, Work};
 use super::flight::{Head, HeadBody, Landing, Pilot};
 use super::form::{keeping_of, made_object};
+use super::upgrade::BEST;
 use super::{Ask, Cache, FillError};
 
 /// Why there is no picture.

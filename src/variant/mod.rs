@@ -16,9 +16,9 @@ pub use self::config::{
     Vendor,
 };
 pub use self::image::{
-    Announced, Asked, Collector, Fit, FormatImages, HINT_FIELDS, Hints, ImageError, ImagePool,
-    ImagePreset, ImageStats, JobRefused, Keep, Located, Media, Order, ParameterError,
+    Announced, Asked, Collector, Effort, Fit, FormatImages, HINT_FIELDS, Hints, ImageError,
+    ImagePool, ImagePreset, ImageStats, JobRefused, Keep, Located, Media, Order, ParameterError,
     PathParameters, Picture, Placeholder, Recipe, SignatureError, SiteImages, SourceBytes,
     SourceFormat, Urgency, Wish, WishedFormat, applies, asked, check_signature, recipe,
-    signature_of, wish_of,
+    render_here, signature_of, wish_of,
 };

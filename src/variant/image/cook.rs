@@ -233,7 +233,6 @@ impl SourceFormat {
 }
 
 /// Makes one picture, from the file to the file.
-#[cfg(test)]
 pub(super) fn cook_file<W: Watch>(
     recipe: &Recipe,
     effort: Effort,
