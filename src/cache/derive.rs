@@ -50,6 +50,9 @@ impl Cache {
         let id = self.form_id(&source.object, &key);
         let stored = self.just_made(ask, id, &source.object, &key)?;
         note_use(ask, &stored.object, id, None);
+        if let Form::Coded(coding, _) = form {
+            self.note_coding(ask, &source.object, *coding);
+        }
         self.note_picture(ask, &source.object, form, (id, &stored.object));
         let story = Story {
             tier: Some(stored.tier),
@@ -173,7 +176,7 @@ impl Cache {
     fn quick_form(&self, form: &Form) -> Option<Form> {
         match form {
             Form::Picture(recipe) => recipe.quick(self.images.is_busy()).map(Form::Picture),
-            Form::Coded(..) => None,
+            Form::Coded(..) | Form::Plain(_) => None,
         }
     }
 
@@ -223,7 +226,7 @@ impl Cache {
         let uptime = self.clock.uptime();
         let of_source = match form {
             Form::Picture(_) => self.marks.of(self.picture_id(source), uptime),
-            Form::Coded(..) => None,
+            Form::Coded(..) | Form::Plain(_) => None,
         };
         of_source.or_else(|| self.marks.of(id, uptime))
     }
@@ -289,11 +292,10 @@ impl Cache {
             Boarding::Landed(stored) => Some(Aboard::Landed(stored)),
             Boarding::Follows(seat) => Some(Aboard::Seated(seat, id)),
             Boarding::Leads(seat, landing) => {
+                let place = || Arc::clone(&self.encodings).try_acquire_owned().ok();
                 let craft = match form {
-                    Form::Coded(coding, level) => {
-                        let place = Arc::clone(&self.encodings).try_acquire_owned().ok()?;
-                        Craft::Coding(coding, level, place)
-                    }
+                    Form::Coded(coding, level) => Craft::Coding(coding, level, place()?),
+                    Form::Plain(coding) => Craft::Decoding(coding, place()?),
                     // Announced before the source's bytes are there: what is decoded meanwhile is decoded for it, too.
                     Form::Picture(recipe) => Craft::Picture(self.images.announce(Order {
                         site: Arc::clone(&ask.zone.name),
@@ -330,6 +332,7 @@ enum Aboard {
 /// How a form is made, and the place that was taken for it.
 enum Craft {
     Coding(Coding, u32, OwnedSemaphorePermit),
+    Decoding(Coding, OwnedSemaphorePermit),
     Picture(Announced),
 }
 
@@ -347,6 +350,10 @@ impl Work {
         match craft {
             Craft::Coding(coding, level, place) => {
                 self.compress(coding, level, pilot, landing).await;
+                drop(place);
+            }
+            Craft::Decoding(coding, place) => {
+                self.decode(coding, pilot, landing).await;
                 drop(place);
             }
             Craft::Picture(announced) => self.render(announced, pilot, landing).await,

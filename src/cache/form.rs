@@ -11,6 +11,9 @@ use super::install::{Keeping, new_version};
 use super::served::From;
 use super::{Ask, Cache, Served};
 
+/// What the tag of decoded content ends in.
+pub(super) const IDENTITY: &str = "identity";
+
 const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
 const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
@@ -29,6 +32,8 @@ const OF_THE_BYTES: [HeaderName; 5] = [
 pub enum Form {
     /// A content coding at this level.
     Coded(Coding, u32),
+    /// The content of an object that the origin has coded so.
+    Plain(Coding),
     /// A picture.
     Picture(Recipe),
 }
@@ -38,6 +43,7 @@ impl Form {
     pub(super) fn key(&self) -> String {
         match self {
             Self::Coded(coding, level) => format!("coding={};level={level}", coding.token()),
+            Self::Plain(coding) => format!("plain;from={}", coding.token()),
             Self::Picture(recipe) => format!("picture;{}", recipe.key()),
         }
     }
@@ -116,11 +122,13 @@ pub(super) fn renewed(made: &Object, source: &Object) -> Object {
     let own = made_headers.get(CONTENT_ENCODING);
     let label = match (own, made_headers.get(CONTENT_TYPE)) {
         (Some(coding), _) => coding.to_str().unwrap_or_default(),
+        (None, _) if headers.contains_key(CONTENT_ENCODING) => IDENTITY,
         (None, media_type) => media_type
             .and_then(|value| value.to_str().ok())
             .and_then(|text| text.strip_prefix("image/"))
             .unwrap_or_default(),
     };
+    headers.remove(CONTENT_ENCODING);
     for name in [CONTENT_ENCODING, CONTENT_TYPE] {
         if let Some(value) = made_headers.get(&name) {
             headers.insert(name, value.clone());

@@ -215,8 +215,8 @@ impl Pipeline {
                 body_bytes: object.body.length(),
                 age_seconds: object.freshness().age(now).as_secs(),
                 ttl_seconds: object.freshness().ttl(now),
-                etag: text(http::header::ETAG),
-                content_type: text(http::header::CONTENT_TYPE),
+                etag: text(ETAG),
+                content_type: text(CONTENT_TYPE),
                 version: format!("{:032x}", object.version),
             }
         });

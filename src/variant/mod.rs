@@ -6,7 +6,10 @@ mod config;
 mod image;
 mod untouchable;
 
-pub use self::compress::{DecodeError, Encoder, choose, decode, eligible, encode};
+pub use self::compress::{
+    Choice, DecodeError, Decoder, DeltaCoding, DictionaryHash, Encoder, choose, decode, eligible,
+    eligible_at_need, encode, encode_delta, is_uncoded, undoable,
+};
 pub use self::config::{
     Coding, CompressionConfig, CompressionWorkers, ImageConfig, ImageFormat, ImageQuality,
     ImageWorkers, LevelByCoding,

@@ -1,14 +1,12 @@
 use bytes::Bytes;
 use image::metadata::Orientation;
 
-use super::super::config::ImageWorkers;
 use super::colour::to_srgb;
-use super::decode::{Decoded, Demand, Opened, open};
+use super::decode::{Decoded, Demand, Opened};
 use super::encode::{ENCODING_BYTES_PER_PIXEL, Effort, encode};
 use super::error::ImageError;
 use super::operate::{Geometry, Turn, geometry, resize};
 use super::recipe::{Picture, Recipe};
-use super::sniff::sniff;
 
 /// What a job asks of the pool while it runs.
 pub(super) trait Watch {
@@ -97,9 +95,11 @@ pub(super) fn cook_file<W: Watch>(
     recipe: &Recipe,
     effort: Effort,
     source: &[u8],
-    limits: &ImageWorkers,
+    limits: &super::super::config::ImageWorkers,
     watch: &W,
 ) -> Result<Picture, ImageError> {
+    use super::{decode::open, sniff::sniff};
+
     let sniffed = sniff(source, recipe.declared)?;
     let opened = open(source, &sniffed, limits)?;
     let cooking_bytes = cooking_bytes(recipe, opened.size, opened.orientation);
@@ -114,7 +114,7 @@ pub(super) fn cook_file<W: Watch>(
 mod tests {
     use image::{DynamicImage, ImageBuffer, Rgba};
 
-    use super::super::super::config::{ImageConfig, ImageFormat};
+    use super::super::super::config::{ImageConfig, ImageFormat, ImageWorkers};
     use super::super::recipe::recipe;
     use super::super::testing;
     use super::super::wish::wish_of;
