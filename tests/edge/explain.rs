@@ -415,7 +415,10 @@ async fn a_picture_is_explained_from_its_wish_to_its_form() {
     let nothing = explained("a.jpg%3Fwidth=80").await;
     assert_eq!(nothing["picture"], Value::Null, "{nothing}");
     edge.get("/a.jpg?width=40").await;
-    let told = &explained("a.jpg%3Fwidth=80").await["picture"];
+    edge.settled().await;
+    let told = &explained("a.jpg%3Fwidth=80").await;
+    assert_eq!(told["decision"], "hit", "{told}");
+    let told = &told["picture"];
     assert_eq!(
         (&told["state"], &told["stored"]),
         (&json!("not-made"), &json!(null))
