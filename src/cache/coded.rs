@@ -12,7 +12,7 @@ use crate::variant::{Coding, Encoder};
 use super::FillError;
 use super::derive::Work;
 use super::flight::{Head, HeadBody, Landing, Pilot};
-use super::form::{IDENTITY, keeping_of, made_object};
+use super::form::{keeping_of, made_object};
 use super::install::Keeping;
 
 /// Larger pieces are encoded away from the runtime's threads.
@@ -92,14 +92,6 @@ impl Work {
         max_bytes: u64,
     ) -> Keeping {
         keeping_of(&self.cache, &self.ask, self.id, object, length, max_bytes)
-    }
-
-    /// The head of the content of a coded source.
-    pub(super) fn plain_head(&self, coding: Coding) -> Draft {
-        let mut object = made_object(&self.source.object, &self.key, IDENTITY);
-        object.headers.remove(CONTENT_ENCODING);
-        object.detail = format!("identity;from={}", coding.token()).into();
-        object
     }
 
     fn coded_head(&self, coding: Coding) -> Draft {

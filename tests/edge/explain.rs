@@ -411,21 +411,23 @@ async fn a_picture_is_explained_from_its_wish_to_its_form() {
         let answer = edge.admin(Method::GET, &target, &Value::Null).await;
         serde_json::from_slice::<Value>(&answer.body).unwrap()
     };
+    let picture = async |path: &str| explained(path).await["details"]["picture"].clone();
     let webp = [("accept", "image/webp")];
-    let nothing = explained("a.jpg%3Fwidth=80").await;
-    assert_eq!(nothing["picture"], Value::Null, "{nothing}");
+    assert_eq!(picture("a.jpg%3Fwidth=80").await, Value::Null);
     edge.get("/a.jpg?width=40").await;
     edge.settled().await;
     let told = &explained("a.jpg%3Fwidth=80").await;
     assert_eq!(told["decision"], "hit", "{told}");
-    let told = &told["picture"];
+    let wish = told["details"]["wish"].as_str().unwrap();
+    assert!(wish.contains("width=80"), "{told}");
+    let told = &told["details"]["picture"];
     assert_eq!(
         (&told["state"], &told["stored"]),
         (&json!("not-made"), &json!(null))
     );
     edge.get_with("/a.jpg?width=80", &webp).await;
     edge.settled().await;
-    let told = &explained("a.jpg%3Fwidth=80").await["picture"];
+    let told = picture("a.jpg%3Fwidth=80").await;
     assert_eq!(told["state"], "stored", "{told}");
     assert!(told["recipe"].as_str().unwrap().contains("webp"), "{told}");
     let stored = &told["stored"];
@@ -436,7 +438,7 @@ async fn a_picture_is_explained_from_its_wish_to_its_form() {
 
     edge.get_with("/bad.jpg?width=80", &webp).await;
     for width in [80, 90] {
-        let told = &explained(&format!("bad.jpg%3Fwidth={width}")).await["picture"];
+        let told = picture(&format!("bad.jpg%3Fwidth={width}")).await;
         assert_eq!(told["state"], "declined", "{told}");
         assert_eq!(
             told["declined"], "bad-picture",
