@@ -204,3 +204,121 @@ fn range<const N: usize>(block: &[&[[u8; N]]]) -> u8 {
         .max()
         .unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::operate::within;
+    use super::*;
+
+    fn made(side: u32, colour: impl Fn(u32, u32, u32) -> [u8; 3]) -> Raster {
+        let mut state = 7_u32;
+        let mut pixels = Vec::new();
+        for y in 0..side {
+            for x in 0..side {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                pixels.extend(colour(x, y, state >> 24));
+            }
+        }
+        Raster {
+            width: side,
+            height: side,
+            channels: Channels::Rgb,
+            pixels,
+        }
+    }
+
+    fn byte(value: u32) -> u8 {
+        u8::try_from(value.min(255)).unwrap()
+    }
+
+    /// Lines of strokes on white, with empty lines between them.
+    fn page(x: u32, y: u32) -> [u8; 3] {
+        let is_line = y % 36 < 12 && x % 300 < 240;
+        let is_ink = is_line && (x % 9 < 2 || (y % 36 < 2 && x % 27 < 18));
+        [if is_ink { 0 } else { 255 }; 3]
+    }
+
+    /// A ramp with a camera's grain.
+    fn sky(x: u32, y: u32, noise: u32) -> [u8; 3] {
+        let light = 90 + (x + y) / 8 + noise % 5;
+        [byte(light / 2), byte(light), byte(light + 40)]
+    }
+
+    #[track_caller]
+    fn check(raster: &Raster, is_drawn: bool) {
+        let looks = Looks::of(raster);
+        assert_eq!(looks.is_drawn, is_drawn, "{}", looks.because);
+    }
+
+    #[test]
+    fn drawings_are_known() {
+        check(&made(200, |_, _, _| [9, 8, 7]), true);
+        check(&made(600, |x, y, _| page(x, y)), true);
+        let chart = made(300, |x, y, _| {
+            if y > 300 - x / 40 * 30 {
+                [200, 40, 40]
+            } else {
+                [240; 3]
+            }
+        });
+        check(&chart, true);
+        let exact = made(256, |_, y, _| [byte(y), byte(y / 2), 90]);
+        check(&exact, true);
+        let icon = made(24, |x, y, _| {
+            if x.abs_diff(12) + y.abs_diff(12) < 9 {
+                [20, 90, 200]
+            } else {
+                [255; 3]
+            }
+        });
+        check(&icon, true);
+    }
+
+    #[test]
+    fn photographs_are_known() {
+        check(&made(300, sky), false);
+        let leaves = made(300, |_, _, noise| {
+            [byte(noise / 2), byte(noise), byte(noise / 3)]
+        });
+        check(&leaves, false);
+        // Overexposed above, and something below.
+        let half = made(300, |x, y, noise| {
+            if y < 150 {
+                [255; 3]
+            } else {
+                [byte(noise), byte(x / 2), 40]
+            }
+        });
+        check(&half, false);
+        check(&within(&made(600, sky), 100).unwrap(), false);
+    }
+
+    #[test]
+    fn grounds_that_only_loss_makes_small_are_not_drawings() {
+        let dithered = made(300, |x, y, noise| {
+            [if noise < (x + y) / 3 { 250 } else { 10 }; 3]
+        });
+        check(&dithered, false);
+        let slanted = made(400, |x, y, _| {
+            [
+                byte((x * 3 + y * 2) / 9),
+                byte((x + 2 * y) / 7),
+                byte((2 * x + y) / 5),
+            ]
+        });
+        check(&slanted, false);
+    }
+
+    #[test]
+    fn any_size_can_be_judged() {
+        for (width, height) in [(1, 1), (1, 900), (900, 1), (7, 9), (9, 7)] {
+            let raster = Raster {
+                width,
+                height,
+                channels: Channels::Grey,
+                pixels: vec![5; usize::try_from(width * height).unwrap()],
+            };
+            check(&raster, true);
+        }
+    }
+}

@@ -123,7 +123,7 @@ pub fn recipe(config: &ImageConfig, wish: &Wish, accepts_avif: bool, accepts_web
     Recipe {
         operations: *wish.operations(),
         quality: quality_of(wish, config.quality),
-        is_quality_searched: false,
+        is_quality_searched: wish.is_quality_searched(),
         target: match wish.format() {
             WishedFormat::Facts => Target::Facts,
             WishedFormat::Original => Target::Original,

@@ -21,6 +21,7 @@ impl Draft {
         let wish = Wish {
             operations: self.operations(config),
             quality: self.quality.flatten(),
+            is_quality_searched: self.quality == Some(None),
             format,
             is_progressive,
             metadata: self.metadata,
@@ -42,6 +43,11 @@ impl Draft {
             },
             WishedFormat::Exactly(ImageFormat::Gif) => Wish {
                 quality: None,
+                is_quality_searched: false,
+                ..wish
+            },
+            WishedFormat::Exactly(ImageFormat::Png) => Wish {
+                is_quality_searched: false,
                 ..wish
             },
             WishedFormat::Original | WishedFormat::Negotiated | WishedFormat::Exactly(_) => wish,
@@ -216,6 +222,9 @@ impl fmt::Display for Wish {
             between: "&",
         };
         self.operations.write(&mut pairs)?;
+        if self.is_quality_searched {
+            pairs.put("quality", &"auto")?;
+        }
         if let Some(quality) = self.quality {
             pairs.put("quality", &quality)?;
         }

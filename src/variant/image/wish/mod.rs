@@ -45,6 +45,8 @@ pub enum WishedFormat {
 pub struct Wish {
     operations: Operations,
     quality: Option<u8>,
+    /// Whether the right quality is to be searched for (`quality=auto`).
+    is_quality_searched: bool,
     format: WishedFormat,
     /// Whether a JPEG comes in passes (`format=pjpg`).
     is_progressive: bool,
@@ -88,6 +90,11 @@ impl Wish {
     #[must_use]
     pub fn quality(&self) -> Option<u8> {
         self.quality
+    }
+
+    /// Whether the right quality is to be searched for.
+    pub(super) fn is_quality_searched(&self) -> bool {
+        self.is_quality_searched
     }
 
     /// The format asked for.
@@ -303,7 +310,8 @@ mod tests {
         );
         check(&c, "width=10&fit=cover", "width=10&format=auto", None);
         check(&c, "fit=cover", "format=auto", None);
-        check(&c, "quality=auto", "format=auto", None);
+        check(&c, "quality=auto", "quality=auto&format=auto", None);
+        check(&c, "quality=auto&format=png", "format=png", None);
         check(&c, "quality=5&format=auto", "quality=5&format=auto", None);
         check(
             &c,
@@ -649,7 +657,7 @@ mod tests {
         check(
             &c,
             "width=100&preset=thumb&quality=auto&p=1",
-            "width=100&height=200&fit=cover&format=auto",
+            "width=100&height=200&fit=cover&quality=auto&format=auto",
             Some("p=1"),
         );
         check(
