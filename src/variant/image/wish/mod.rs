@@ -45,6 +45,8 @@ pub enum WishedFormat {
 pub struct Wish {
     operations: Operations,
     quality: Option<u8>,
+    /// Whether the quality is to be searched for (`quality=auto`).
+    is_quality_searched: bool,
     format: WishedFormat,
     /// Whether a JPEG comes in passes (`format=pjpg`).
     is_progressive: bool,
@@ -84,6 +86,11 @@ impl Wish {
         self.placeholder
     }
 
+    /// Whether the quality is to be searched for.
+    pub(super) fn is_quality_searched(&self) -> bool {
+        self.is_quality_searched
+    }
+
     /// 1 to 100, when asked for.
     #[must_use]
     pub fn quality(&self) -> Option<u8> {
@@ -120,7 +127,8 @@ impl Wish {
                 true
             }
         };
-        self.quality.is_none() && self.placeholder.is_none() && has_quality
+        let is_asked = self.quality.is_some() || self.is_quality_searched;
+        !is_asked && self.placeholder.is_none() && has_quality
     }
 }
 
@@ -303,7 +311,7 @@ mod tests {
         );
         check(&c, "width=10&fit=cover", "width=10&format=auto", None);
         check(&c, "fit=cover", "format=auto", None);
-        check(&c, "quality=auto", "format=auto", None);
+        check(&c, "quality=auto", "quality=auto&format=auto", None);
         check(&c, "quality=5&format=auto", "quality=5&format=auto", None);
         check(
             &c,
@@ -456,8 +464,8 @@ mod tests {
             ("format=gif&quality=4", "format=gif"),
             ("format=json&width=4&blur=3", "format=json"),
             (
-                "placeholder=lqip&format=webp&quality=9&rotate=90",
-                "rotate=90&placeholder=lqip",
+                "placeholder=thumbhash&format=webp&quality=9&rotate=90",
+                "rotate=90&placeholder=thumbhash",
             ),
             ("width=%33%30", "width=30"),
         ] {
@@ -649,7 +657,7 @@ mod tests {
         check(
             &c,
             "width=100&preset=thumb&quality=auto&p=1",
-            "width=100&height=200&fit=cover&format=auto",
+            "width=100&height=200&fit=cover&quality=auto&format=auto",
             Some("p=1"),
         );
         check(
