@@ -7,7 +7,6 @@ use crate::cache::{Ask, Because, Forwarding, Lookup, Remembered};
 use crate::policy::{self, Unusable};
 use crate::rules::{Question, Selection};
 use crate::semantics::host::Host;
-use crate::semantics::path;
 use crate::semantics::status_fields::Forward;
 use crate::store::Object;
 
@@ -114,7 +113,7 @@ impl Pipeline {
                 return told;
             }
         }
-        let (ask, wish) = match self.ask(admitted, client, headers, None) {
+        let (ask, asked) = match self.ask(admitted, client, headers, None) {
             Ok(asked) => asked,
             Err(refusal) => {
                 told.refuse(&refusal);
@@ -160,7 +159,7 @@ impl Pipeline {
             selection,
             stored.as_ref().map(|stored| &*stored.object),
         );
-        told.wish = wish.map(|wish| wish.to_string());
+        told.wish = asked.wish.map(|wish| wish.to_string());
         told.stored = stored.map(|stored| {
             let object = &stored.object;
             let text = |name| {
@@ -195,17 +194,17 @@ impl Pipeline {
     ) -> Result<Admitted, Refusal> {
         let host = Host::parse(host).map_err(|_| Refusal::UnknownHost)?;
         let site = routes.table.find(&host.name).ok_or(Refusal::UnknownHost)?;
+        let place = site.place(Some(host_text(host)), raw_path, query)?;
         let ruling = site.rule(&Question {
             method: &Method::GET,
-            path: &path::canonical(raw_path)?,
-            query,
+            path: &place.path,
+            query: place.query.as_deref(),
             headers,
             peer: client.address,
         })?;
         Ok(Admitted {
             site: Arc::clone(site),
-            host: Some(host_text(host)),
-            query: query.map(str::to_owned),
+            place,
             ruling,
         })
     }

@@ -142,6 +142,8 @@ pub struct Asked {
     pub query: Option<String>,
     /// Whether the URL itself asks for something.
     pub by_parameters: bool,
+    /// Whether the URL has a signature, where the site has keys.
+    pub is_signed: bool,
     /// Fields of the request that were looked at.
     pub varies: Vec<&'static str>,
     /// The pixel ratio that is multiplied in, in thousandths, when that is not 1.
@@ -172,10 +174,15 @@ pub fn asked(
         return Ok(untouched);
     }
     let mut draft = of_path.map_or_else(Draft::default, |of_path| of_path.0.clone());
+    let is_signed = config.sign.is_used() && signature::is_in(query);
     let query = cut(config, &mut draft, query)?;
     let by_parameters = of_path.is_some() || draft != Draft::default();
     if !by_parameters && !config.auto {
-        return Ok(Asked { query, ..untouched });
+        return Ok(Asked {
+            query,
+            is_signed,
+            ..untouched
+        });
     }
     let mut draft = config.filled(draft)?;
     let varies = match hints {
@@ -186,6 +193,7 @@ pub fn asked(
         wish: Some(draft.wish(config)),
         query,
         by_parameters,
+        is_signed,
         varies,
         ratio: draft.applied_ratio(),
     })
