@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::header::CONTENT_ENCODING;
 use tokio::sync::Semaphore;
 
-use crate::store::CHUNK_BYTES;
+use crate::store::{CHUNK_BYTES, Draft};
 use crate::variant::{Coding, DecodeError, Decoder};
 
-use super::derive::Work;
+use super::derive::{Decline, Work};
 use super::flight::{Head, HeadBody, Landing, Pilot};
+use super::form::{IDENTITY, made_object};
 use super::{FillError, Reader};
 
 /// Larger pieces are decoded away from the runtime's threads.
@@ -32,12 +34,19 @@ impl Work {
             }
             Err(error) => {
                 if let FillError::Decoding(error) = &error {
-                    cache.decline(id, word(error), true);
+                    cache.decline(id, word(error), Decline::ForLong);
                 }
                 landing.close();
                 pilot.fail(&error);
             }
         }
+    }
+
+    fn plain_head(&self, coding: Coding) -> Draft {
+        let mut object = made_object(&self.source.object, &self.key, IDENTITY);
+        object.headers.remove(CONTENT_ENCODING);
+        object.detail = format!("identity;from={}", coding.token()).into();
+        object
     }
 
     async fn decoded(self, coding: Coding, pilot: &Pilot) -> Result<(), FillError> {

@@ -96,7 +96,7 @@ pub(super) async fn choose(
             let derived = Derived::Declined(served, CODING_TOO_LARGE);
             return Ok(formed(derived, choice.varies));
         }
-        Derived::Declined(..) | Derived::Later(_) => return Err(Refusal::Busy),
+        Derived::Declined(..) | Derived::Later(..) => return Err(Refusal::Busy),
     };
     let mut coded = self::choice(cache, ask, wish, &plain)?;
     let formed = match coded.form.take() {
@@ -193,7 +193,7 @@ fn picture(ask: &Ask, wish: &Wish, headers: &HeaderMap, source: &Served) -> Choi
 fn formed(derived: Derived, varies: Vec<&'static str>) -> Formed {
     let (served, declined, provisional) = match derived {
         Derived::Ready(served) => (served, None, false),
-        Derived::Later(served) => (served, Some("making"), true),
+        Derived::Later(served, reason) => (served, Some(reason), true),
         Derived::Declined(served, reason) => (served, Some(reason), false),
     };
     Formed {

@@ -16,8 +16,9 @@ pub use self::config::{
     Vendor,
 };
 pub use self::image::{
-    Asked, Fit, HINT_FIELDS, Hints, ImageError, ImagePool, ImagePreset, ImageStats, Keep, Located,
-    Media, ParameterError, PathParameters, Picture, Placeholder, Recipe, SignatureError,
-    SourceFormat, Wish, WishedFormat, applies, asked, check_signature, recipe, signature_of,
-    wish_of,
+    Announced, Asked, Collector, Effort, Fit, FormatImages, HINT_FIELDS, Hints, ImageError,
+    ImagePool, ImagePreset, ImageStats, JobRefused, Keep, Located, Media, Order, ParameterError,
+    PathParameters, Picture, Placeholder, Recipe, SignatureError, SiteImages, SourceBytes,
+    SourceFormat, Urgency, Wish, WishedFormat, applies, asked, check_signature, recipe,
+    render_here, signature_of, wish_of,
 };

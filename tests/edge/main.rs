@@ -20,6 +20,7 @@ mod explain;
 mod flights;
 mod freshness;
 mod image;
+mod image_load;
 mod image_parameters;
 mod large;
 mod limits;

@@ -8,6 +8,7 @@ mod error;
 mod facts;
 mod film;
 mod headers;
+mod here;
 mod looks;
 mod metadata;
 mod operate;
@@ -21,12 +22,17 @@ mod sniff;
 mod testing;
 mod wish;
 
+pub use self::encode::Effort;
 pub use self::error::{ImageError, ParameterError};
 pub use self::headers::applies;
+pub use self::here::render_here;
 pub use self::metadata::Keep;
 pub use self::operations::Fit;
 pub use self::placeholder::Placeholder;
-pub use self::pool::{ImagePool, ImageStats};
+pub use self::pool::{
+    Announced, Collector, FormatImages, ImagePool, ImageStats, JobRefused, Order, SiteImages,
+    SourceBytes, Urgency,
+};
 pub use self::recipe::{Media, Picture, Recipe, recipe};
 pub use self::sniff::SourceFormat;
 pub use self::wish::{
