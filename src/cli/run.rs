@@ -51,7 +51,12 @@ fn execute(invocation: &Invocation) -> Exit {
             .load()
             .context("the configuration has the site's key")
             .and_then(|config| {
-                sign::run(&config, arguments, SystemClock::new().now(), &mut io::stdout())
+                sign::run(
+                    &config,
+                    arguments,
+                    SystemClock::new().now(),
+                    &mut io::stdout(),
+                )
             }),
         Command::Warm(arguments) => client(source, "warm").and_then(|client| {
             let watched = io::stderr().is_terminal();

@@ -16,7 +16,10 @@ pub(super) fn run(
     now: SystemTime,
     output: &mut impl Write,
 ) -> anyhow::Result<()> {
-    let site = config.sites.iter().find(|site| *site.name == *arguments.site);
+    let site = config
+        .sites
+        .iter()
+        .find(|site| *site.name == *arguments.site);
     let site = site.with_context(|| format!("no site is named {}", arguments.site))?;
     let url = signed(site, &arguments.url, arguments.expires, now)?;
     writeln!(output, "{url}")?;
@@ -114,17 +117,37 @@ mod tests {
         let known = "sig=rW84ir-xlF_7jccXy1OpA_8CJGCzQ7zz_YtHgAbqyYU";
         let url = "https://a.test/a.jpg?width=80&dpr=2";
         check(url, None, &format!("{url}&{known}"));
-        check("/a.jpg?width=80&dpr=2&sig=old#x", None, &format!("/a.jpg?width=80&dpr=2&{known}"));
-        check("/./%61.jpg?width=80&dpr=2", None, &format!("/a.jpg?width=80&dpr=2&{known}"));
-        check("/a.jpg?expires=7&width=8", Some(60), "/a.jpg?width=8&expires=1060&sig=…");
+        check(
+            "/a.jpg?width=80&dpr=2&sig=old#x",
+            None,
+            &format!("/a.jpg?width=80&dpr=2&{known}"),
+        );
+        check(
+            "/./%61.jpg?width=80&dpr=2",
+            None,
+            &format!("/a.jpg?width=80&dpr=2&{known}"),
+        );
+        check(
+            "/a.jpg?expires=7&width=8",
+            Some(60),
+            "/a.jpg?width=8&expires=1060&sig=…",
+        );
         check("/a.jpg", Some(60), "/a.jpg?expires=1060&sig=…");
     }
 
     #[test]
     fn what_cannot_be_signed_is_told() {
-        check("a.jpg", None, "a.jpg is neither a URL nor a path that begins with a slash");
+        check(
+            "a.jpg",
+            None,
+            "a.jpg is neither a URL nor a path that begins with a slash",
+        );
         check("https://a.test", None, "https://a.test has no path");
-        check("/a.jpg?width=0", None, "width must be a whole number of pixels from 1 to 4096");
+        check(
+            "/a.jpg?width=0",
+            None,
+            "width must be a whole number of pixels from 1 to 4096",
+        );
         check("/%zz", None, "/%zz is no path of a URL…");
     }
 }

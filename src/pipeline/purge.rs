@@ -98,8 +98,9 @@ impl SiteState {
         let Ruling { path, settings, .. } = ruling;
         let images = &settings.zone.images;
         let asked = variant::asked(images, &path, query.as_deref(), parameters.as_ref(), None)?;
-        let query = policy::forwarded_query(asked.query.as_deref(), &settings.zone.policy.key.query)
-            .map(Cow::into_owned);
+        let query =
+            policy::forwarded_query(asked.query.as_deref(), &settings.zone.policy.key.query)
+                .map(Cow::into_owned);
         let hosts = match host {
             _ if !self.keys_host() => vec![None],
             Some(host) => vec![Some(host_name(&host)?)],

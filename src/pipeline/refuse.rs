@@ -151,7 +151,9 @@ impl Refusal {
             Self::Loop => StatusCode::LOOP_DETECTED,
             Self::OnlyIfCached => StatusCode::GATEWAY_TIMEOUT,
             Self::Precondition => StatusCode::PRECONDITION_FAILED,
-            Self::Busy | Self::PictureLate { .. } | Self::PurgeFailed(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::PictureLate { .. } | Self::PurgeFailed(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Upload(error) => error.status(),
             Self::Fill(error) => error.status(),
         }

@@ -50,7 +50,10 @@ async fn equal_requests_are_one_variant() {
         "/a.jpg?width=20&height=15&dpr=2&fit=cover&format=webp&blur=0&rotate=360",
         "/a.jpg?w=40&h=30&fit=cover&f=webp&gravity=0.5x0.5",
         "/a.jpg?preset=small",
-        "/a.jpg?width=20&preset=small&dpr=1&width=40".split("&dpr").next().unwrap(),
+        "/a.jpg?width=20&preset=small&dpr=1&width=40"
+            .split("&dpr")
+            .next()
+            .unwrap(),
         "/cdn-cgi/image/w=40,h=30,fit=crop,f=webp/a.jpg",
     ] {
         let answer = edge.get(target).await;
@@ -58,7 +61,9 @@ async fn equal_requests_are_one_variant() {
         assert_eq!(answer.header("content-type"), "image/webp", "{target}");
         tags.push((target, answer.header("etag"), size(&answer.body)));
     }
-    let (odd, same): (Vec<_>, Vec<_>) = tags.iter().partition(|(target, ..)| target.contains("width=20&preset"));
+    let (odd, same): (Vec<_>, Vec<_>) = tags
+        .iter()
+        .partition(|(target, ..)| target.contains("width=20&preset"));
     assert_eq!(odd[0].2, (20, 30), "what the URL says counts more");
     for (target, tag, dimensions) in &same {
         assert_eq!((tag, *dimensions), (&same[0].1, (40, 30)), "{target}");
@@ -71,19 +76,41 @@ async fn equal_requests_are_one_variant() {
 async fn wrong_values_are_400_with_what_to_write() {
     let (origin, edge) = start("aliases = [\"imgix\"]\npaths = [\"next\"]\n").await;
     for (target, sentence) in [
-        ("/a.jpg?gravity=middle", "gravity must be smart, center, a side"),
-        ("/a.jpg?crop=1,2", "crop must be w,h,x,y in pixels or percent"),
+        (
+            "/a.jpg?gravity=middle",
+            "gravity must be smart, center, a side",
+        ),
+        (
+            "/a.jpg?crop=1,2",
+            "crop must be w,h,x,y in pixels or percent",
+        ),
         ("/a.jpg?background=blurple", "background must be a colour"),
         ("/a.jpg?width=9&w=9", "width is given twice; write it once"),
-        ("/a.jpg?preset=none", "preset must be the name of a preset of the site"),
-        ("/a.jpg?blur=%00%ff", "blur must be a whole number from 0 to 250"),
-        ("/_next/image?url=https%3A%2F%2Fevil.test%2Fa.jpg&w=8", "on a host of this site"),
-        ("/_next/image?url=%2F%2Fevil.test%2Fa.jpg&w=8", "url must be the path of a picture"),
+        (
+            "/a.jpg?preset=none",
+            "preset must be the name of a preset of the site",
+        ),
+        (
+            "/a.jpg?blur=%00%ff",
+            "blur must be a whole number from 0 to 250",
+        ),
+        (
+            "/_next/image?url=https%3A%2F%2Fevil.test%2Fa.jpg&w=8",
+            "on a host of this site",
+        ),
+        (
+            "/_next/image?url=%2F%2Fevil.test%2Fa.jpg&w=8",
+            "url must be the path of a picture",
+        ),
         ("/_next/image?w=8", "url must be the path of a picture"),
     ] {
         let answer = edge.get(target).await;
         assert_eq!(answer.status.as_u16(), 400, "{target}: {}", answer.text());
-        assert!(answer.text().contains(sentence), "{target}: {}", answer.text());
+        assert!(
+            answer.text().contains(sentence),
+            "{target}: {}",
+            answer.text()
+        );
     }
     assert_eq!(origin.count(), 0);
 }
@@ -152,7 +179,11 @@ fn signed(key: &str, path: &str, query: &str) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes());
     let tag = hmac::sign(&key, message.as_bytes());
     let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let bits: String = tag.as_ref().iter().map(|byte| format!("{byte:08b}")).collect();
+    let bits: String = tag
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:08b}"))
+        .collect();
     let bits: Vec<char> = bits.chars().collect();
     let signature: String = bits
         .chunks(6)
@@ -173,7 +204,12 @@ async fn parameters_need_a_signature_where_the_site_says_so() {
     .await;
     let check = async |target: &str, status: u16, says: &str| {
         let answer = edge.get(target).await;
-        assert_eq!(answer.status.as_u16(), status, "{target}: {}", answer.text());
+        assert_eq!(
+            answer.status.as_u16(),
+            status,
+            "{target}: {}",
+            answer.text()
+        );
         if status == 403 {
             assert!(answer.text().contains(says), "{target}: {}", answer.text());
             assert_eq!(answer.header("cache-control"), "no-store");
@@ -185,8 +221,18 @@ async fn parameters_need_a_signature_where_the_site_says_so() {
     check("/a.jpg?width=80", 403, "only in signed URLs").await;
     check("/a.jpg?v=1", 200, "").await;
     check("/a.jpg?v=1&sig=AAAA", 403, "does not fit").await;
-    check(&signed("a key of somebody else", "/a.jpg", "width=80"), 403, "does not fit").await;
-    check(&signed("another-key-of-16-bytes", "/a.jpg", "width=80"), 200, "").await;
+    check(
+        &signed("a key of somebody else", "/a.jpg", "width=80"),
+        403,
+        "does not fit",
+    )
+    .await;
+    check(
+        &signed("another-key-of-16-bytes", "/a.jpg", "width=80"),
+        200,
+        "",
+    )
+    .await;
     check("/_next/image?url=%2Fa.jpg&w=8", 403, "only in signed URLs").await;
     check(&signed(&key, "/_next/image", "url=%2Fa.jpg&w=8"), 200, "").await;
     let ending = signed(&key, "/a.jpg", &format!("width=80&expires={}", NOW + 10));
@@ -198,7 +244,11 @@ async fn parameters_need_a_signature_where_the_site_says_so() {
         .iter()
         .map(|request| request.query().map(str::to_owned))
         .collect();
-    assert_eq!(queries, [Some("v=1".to_owned()), None], "signatures are no part of the key");
+    assert_eq!(
+        queries,
+        [Some("v=1".to_owned()), None],
+        "signatures are no part of the key"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -225,7 +275,10 @@ async fn who_saves_data_gets_a_smaller_file_and_everybody_is_told() {
     let kept = edge
         .get_with("/a.jpg?width=120&quality=78", &[webp, ("save-data", "on")])
         .await;
-    assert_eq!(asked.body, kept.body, "a quality that was asked for is kept");
+    assert_eq!(
+        asked.body, kept.body,
+        "a quality that was asked for is kept"
+    );
     for answer in [&full, &saved] {
         assert_eq!(answer.header("vary"), "Accept, Save-Data");
     }
@@ -238,9 +291,15 @@ async fn who_saves_data_gets_a_smaller_file_and_everybody_is_told() {
     let again = edge
         .get_with("/a.jpg?width=120", &[webp, ("if-none-match", &tag)])
         .await;
-    assert_eq!((again.status.as_u16(), again.header("vary").as_str()), (304, "Accept, Save-Data"));
+    assert_eq!(
+        (again.status.as_u16(), again.header("vary").as_str()),
+        (304, "Accept, Save-Data")
+    );
     let part = edge
-        .get_with("/a.jpg?width=120", &[webp, ("range", "bytes=0-9"), ("if-range", &tag)])
+        .get_with(
+            "/a.jpg?width=120",
+            &[webp, ("range", "bytes=0-9"), ("if-range", &tag)],
+        )
         .await;
     assert_eq!(part.status.as_u16(), 206);
     assert_eq!(&part.body[..], &full.body[..10]);
@@ -257,7 +316,9 @@ async fn an_accept_of_zero_is_a_refusal() {
         ("image/avif;q=0, image/webp;q=0, */*", "image/jpeg"),
         ("IMAGE/WEBP;q=0.1", "image/webp"),
     ] {
-        let answer = edge.get_with("/a.jpg?width=80", &[("accept", accept)]).await;
+        let answer = edge
+            .get_with("/a.jpg?width=80", &[("accept", accept)])
+            .await;
         assert_eq!(answer.header("content-type"), media_type, "{accept}");
     }
 }
@@ -285,7 +346,11 @@ async fn client_hints_size_pictures_where_the_site_asks_for_them() {
         .get_with("/a.jpg?width=80", &[webp, ("sec-ch-dpr", "3")])
         .await;
     assert_eq!(size(&small.body), (160, 120), "nothing is enlarged");
-    assert_eq!(small.header("content-dpr"), "2", "as many pixels as there are");
+    assert_eq!(
+        small.header("content-dpr"),
+        "2",
+        "as many pixels as there are"
+    );
 
     let (_origin, edge) = start("").await;
     let answer = edge
@@ -299,27 +364,37 @@ async fn client_hints_size_pictures_where_the_site_asks_for_them() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_picture_that_cannot_be_processed_is_refused_where_the_site_says_so() {
     let broken = Bytes::from_static(b"\xff\xd8\xff this says that it is a JPEG and is none");
-    for (setting, status) in [("refused = 415\n", 415), ("refused = \"422\"\n", 422), ("", 200)] {
+    for (setting, status) in [
+        ("refused = 415\n", 415),
+        ("refused = \"422\"\n", 422),
+        ("", 200),
+    ] {
         let (_origin, edge) = start_with(broken.clone(), setting).await;
         for _ in 0..2 {
             let answer = edge.get("/a.jpg?width=80").await;
             assert_eq!(answer.status.as_u16(), status, "{setting}");
             let plain = edge.get("/a.jpg").await;
-            assert_eq!((plain.status.as_u16(), &plain.body), (200, &broken), "{setting}");
+            assert_eq!(
+                (plain.status.as_u16(), &plain.body),
+                (200, &broken),
+                "{setting}"
+            );
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_site_may_take_presets_alone() {
-    let (origin, edge) = start(
-        "parameters = false\npresets = { small = { width = 40, format = \"webp\" } }\n",
-    )
-    .await;
+    let (origin, edge) =
+        start("parameters = false\npresets = { small = { width = 40, format = \"webp\" } }\n")
+            .await;
     let answer = edge.get("/a.jpg?preset=small&width=9999999").await;
     assert_eq!(answer.status.as_u16(), 200);
     assert_eq!(size(&answer.body), (40, 30));
-    assert_eq!(origin.requests_for("/a.jpg")[0].query(), Some("width=9999999"));
+    assert_eq!(
+        origin.requests_for("/a.jpg")[0].query(),
+        Some("width=9999999")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -210,7 +210,7 @@ fn stepped_up(steps: &[u32], side: u32) -> u32 {
 }
 
 /// `side * part / whole`, to the nearest pixel and at least one.
-pub(in super::super) fn scaled(side: u32, part: u32, whole: u32) -> u32 {
+fn scaled(side: u32, part: u32, whole: u32) -> u32 {
     let whole = u64::from(whole.max(1));
     let exact = (u64::from(side) * u64::from(part) + whole / 2) / whole;
     u32::try_from(exact).unwrap_or(u32::MAX).max(1)

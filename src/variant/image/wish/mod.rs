@@ -19,7 +19,6 @@ use super::metadata::Keep;
 use super::operations::Operations;
 use super::placeholder::Placeholder;
 
-pub(super) use self::canonical::scaled;
 pub use self::hints::{HINT_FIELDS, Hints};
 pub use self::path::{Located, located};
 pub use self::preset::ImagePreset;
