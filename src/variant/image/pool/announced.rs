@@ -21,6 +21,9 @@ const BACKGROUND_WAIT: Duration = Duration::from_secs(30);
 /// The best result may take this many times as long as the first one.
 const UPGRADE_PATIENCE: u32 = 4;
 
+/// What a file is taken to have until it is known.
+const UNKNOWN_FILE_BYTES: u64 = 4 << 20;
+
 /// Where the number of a job stands that is not in the queue.
 const NO_JOB: u64 = 0;
 
@@ -94,7 +97,7 @@ impl<C: Craft> Intent<C> {
     /// The source's bytes, or whose turn it is to collect them. `length` is what is known of them.
     pub(super) fn source(&self, length: Option<u64>) -> Source<C> {
         let limit = self.shared.limits.max_source_bytes;
-        let length = length.map_or(limit, |length| length.min(limit));
+        let length = length.unwrap_or(UNKNOWN_FILE_BYTES).min(limit);
         let source = self.order.source;
         match self.shared.state.lock().sources.file(source, length) {
             FoundFile::Here(bytes) => Source::Here(bytes),

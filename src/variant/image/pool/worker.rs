@@ -238,7 +238,7 @@ impl<C: Craft> Shared<C> {
         file: &[u8],
         look: &Look,
         ticket: &Ticket,
-    ) -> Result<(Arc<Kept<C::Decoded>>, Reservation), JobRefused> {
+    ) -> Result<Cookable<C::Decoded>, JobRefused> {
         let bytes = look.decoding_bytes.saturating_add(look.cooking_bytes);
         let reserved = ticket.reserve(bytes);
         if look.decoding_bytes <= self.limits.memory_bytes
@@ -279,6 +279,9 @@ impl<C: Craft> Shared<C> {
         Ok((kept, cooking))
     }
 }
+
+/// What was decoded, and the memory for cooking it.
+type Cookable<D> = (Arc<Kept<D>>, Reservation);
 
 /// What a job finds of its source.
 enum Claimed<'a, C: Craft> {

@@ -169,6 +169,8 @@ pub fn asked(
         query: query.map(str::to_owned),
         ..Asked::default()
     };
+    // Such paths are parameters, too.
+    let of_path = of_path.filter(|_| config.parameters);
     if !config.enabled || (of_path.is_none() && !matches_any(&config.patterns, path)) {
         return Ok(untouched);
     }
