@@ -384,3 +384,46 @@ fn append_via(headers: &mut HeaderMap, node: &str) {
         headers.insert(VIA, value);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_come_back_for_a_better_form_within_a_minute() {
+        for (ttl, expect) in [
+            (-5, "public, max-age=0"),
+            (20, "public, max-age=20"),
+            (86_400, "public, max-age=60"),
+        ] {
+            assert_eq!(provisional(ttl), expect);
+        }
+    }
+
+    #[test]
+    fn what_nobody_keeps_is_not_made_keepable() {
+        let says = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static(value));
+            is_kept_by_nobody(&headers)
+        };
+        assert!(says("public, No-Cache"));
+        assert!(says("no-store"));
+        assert!(!says("max-age=9, no-cachet"));
+        assert!(!is_kept_by_nobody(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn ratios_have_the_decimals_that_they_need() {
+        for (thousandths, expect) in [(2000, "2"), (1500, "1.5"), (2625, "2.625")] {
+            assert_eq!(decimal(thousandths).unwrap(), expect);
+        }
+    }
+
+    #[test]
+    fn answers_that_vary_by_other_fields_are_dressed_anew() {
+        let of = |varies: &[&str]| stamp(7, varies);
+        assert_ne!(of(&["Accept", "Save-Data"]), of(&["Accept-Encoding"]));
+        assert_eq!(of(&["Accept"]), of(&["Accept"]));
+    }
+}

@@ -6,6 +6,7 @@ use aws_lc_rs::hmac;
 use bytes::Bytes;
 
 use crate::image::jpeg;
+use crate::image_load::reached;
 use crate::support::edge::Edge;
 use crate::support::origin::Origin;
 use crate::support::reply::Resource;
@@ -381,6 +382,35 @@ async fn a_picture_that_cannot_be_processed_is_refused_where_the_site_says_so() 
             );
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_would_wait_too_long_is_told_so_where_the_site_says_so() {
+    let origin = Origin::start().await;
+    let picture = |body| {
+        Resource::new(body)
+            .header("content-type", "image/jpeg")
+            .cache_control("max-age=600")
+    };
+    origin.serve_resource("/slow.jpg", picture(jpeg(960, 720)));
+    origin.serve_resource("/a.jpg", picture(jpeg(320, 240)));
+    let node = "[images]\nthreads = 1\nqueue_timeout = \"200ms\"\ntimeout = \"60s\"\n";
+    let site = "[images]\nenabled = true\nasync = false\nfallback = \"error\"\n";
+    let edge = Edge::with_node(&origin, site, node).await;
+    let client = edge.http();
+    let slow = tokio::spawn(async move { client.get("/slow.jpg?format=avif").await.unwrap() });
+    reached(&edge, "brim_images_queue_wait_seconds_count", 1).await;
+    let late = edge.get("/a.jpg?width=80&format=webp").await;
+    assert_eq!(late.status.as_u16(), 503, "{}", late.text());
+    assert_eq!(late.header("retry-after"), "1");
+    assert!(
+        late.text().contains("cannot be made in time"),
+        "{}",
+        late.text()
+    );
+    let plain = edge.get_with("/a.jpg", &[("accept", "image/webp")]).await;
+    assert_eq!(plain.status.as_u16(), 200, "nothing is asked for");
+    assert_eq!(slow.await.unwrap().status.as_u16(), 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
