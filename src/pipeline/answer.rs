@@ -24,12 +24,12 @@ use crate::store::{StoreError, Tier};
 use crate::telemetry::{
     AccessLog, AnswerTier, CacheResult, Counted, Gauge, Metrics, Record, SiteMetrics,
 };
-use crate::variant::{self, Asked, Hints};
+use crate::variant::{self, Asked, Hints, PathParameters};
 
 use super::body::Tally;
 use super::deliver::Delivery;
 use super::form::{AtHand, Formed};
-use super::place::Place;
+use super::place::SignedTarget;
 use super::ruling::{Ruling, Settings, Verdict};
 use super::upload::RequestBody;
 use super::{Body, Refusal, Routes, SiteState, cors, form, purge, redirect, request};
@@ -348,11 +348,7 @@ impl Pipeline {
             headers: &parts.headers,
             peer: client.address,
         })?;
-        Ok(Admitted {
-            site: Arc::clone(site),
-            place,
-            ruling,
-        })
+        Ok(place.admitted(site, ruling))
     }
 
     pub(super) async fn respond(
@@ -557,19 +553,22 @@ impl Pipeline {
     ) -> Result<(Arc<Ask>, Asked), Refusal> {
         let Admitted {
             site,
-            place,
+            host,
+            query,
+            parameters,
+            signed,
             ruling,
         } = admitted;
-        let (zone, path, host) = (&ruling.settings.zone, ruling.path, place.host);
+        let (zone, path) = (&ruling.settings.zone, ruling.path);
         let hints = zone.images.client_hints.then(|| Hints::of(&headers));
         let mut asked = variant::asked(
             &zone.images,
             &path,
-            place.query.as_deref(),
-            place.parameters.as_ref(),
+            query.as_deref(),
+            parameters.as_ref(),
             hints.as_ref(),
         )?;
-        if let Some(target) = &place.signed
+        if let Some(target) = &signed
             && (asked.by_parameters || asked.is_signed)
         {
             let (sign, now) = (&zone.images.sign, self.clock.now());
@@ -717,7 +716,12 @@ impl Pipeline {
 /// A request that may go on to the cache.
 pub(super) struct Admitted {
     pub(super) site: Arc<SiteState>,
-    pub(super) place: Place,
+    pub(super) host: Option<String>,
+    pub(super) query: Option<String>,
+    /// What stood in the path besides the picture.
+    pub(super) parameters: Option<PathParameters>,
+    /// What a signature is of, where the site signs.
+    pub(super) signed: Option<SignedTarget>,
     pub(super) ruling: Ruling,
 }
 

@@ -282,11 +282,7 @@ impl Pipeline {
             headers,
             peer: client.address,
         })?;
-        Ok(Admitted {
-            site: Arc::clone(site),
-            place,
-            ruling,
-        })
+        Ok(place.admitted(site, ruling))
     }
 }
 

@@ -1,17 +1,21 @@
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use crate::semantics::host::Host;
 use crate::semantics::path;
 use crate::variant::{self, Located, ParameterError, PathParameters};
 
-use super::answer::host_text;
+use super::answer::{Admitted, host_text};
+use super::ruling::Ruling;
 use super::{Refusal, SiteState};
 
 /// What a request is about, once a path that names a picture in another product's form is read.
-pub(super) struct Place {
+pub(super) struct Place<'a> {
     /// As keys and origins see it.
     pub(super) host: Option<String>,
     /// Canonical.
-    pub(super) path: String,
-    pub(super) query: Option<String>,
+    pub(super) path: Cow<'a, str>,
+    pub(super) query: Option<Cow<'a, str>>,
     /// What stood in the path besides the picture.
     pub(super) parameters: Option<PathParameters>,
     /// What a signature is of, where the site signs.
@@ -24,15 +28,28 @@ pub(super) struct SignedTarget {
     pub(super) query: Option<String>,
 }
 
+impl Place<'_> {
+    pub(super) fn admitted(self, site: &Arc<SiteState>, ruling: Ruling) -> Admitted {
+        Admitted {
+            site: Arc::clone(site),
+            host: self.host,
+            query: self.query.map(Cow::into_owned),
+            parameters: self.parameters,
+            signed: self.signed,
+            ruling,
+        }
+    }
+}
+
 impl SiteState {
     /// Where a request for this path leads. Only the site's own origin is ever read: a picture on a host that is none
     /// of the site's is refused.
-    pub(super) fn place(
+    pub(super) fn place<'a>(
         &self,
         host: Option<String>,
-        path: &str,
-        query: Option<&str>,
-    ) -> Result<Place, Refusal> {
+        path: &'a str,
+        query: Option<&'a str>,
+    ) -> Result<Place<'a>, Refusal> {
         let images = &self.site.images;
         let path = path::canonical(path)?;
         let signed = images.sign.is_used().then(|| SignedTarget {
@@ -42,8 +59,8 @@ impl SiteState {
         let Some(located) = variant::located(images, &path, query)? else {
             return Ok(Place {
                 host,
-                path: path.into_owned(),
-                query: query.map(str::to_owned),
+                path,
+                query: query.map(Cow::Borrowed),
                 parameters: None,
                 signed,
             });
@@ -60,8 +77,8 @@ impl SiteState {
         };
         Ok(Place {
             host,
-            path: path::canonical(&path)?.into_owned(),
-            query,
+            path: Cow::Owned(path::canonical(&path)?.into_owned()),
+            query: query.map(Cow::Owned),
             parameters: Some(parameters),
             signed,
         })
