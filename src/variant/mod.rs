@@ -20,6 +20,6 @@ pub use self::image::{
     Announced, Asked, Collector, Effort, Fit, FormatImages, HINT_FIELDS, Hints, ImageError,
     ImagePool, ImagePreset, ImageStats, JobRefused, Keep, Located, Media, Order, ParameterError,
     PathParameters, Picture, Placeholder, Recipe, SignatureError, SiteImages, SourceBytes,
-    SourceFormat, Urgency, Wish, WishedFormat, applies, asked, check_signature, recipe,
+    SourceFormat, Urgency, Wish, WishedFormat, applies, asked, check_signature, located, recipe,
     render_here, signature_of, wish_of,
 };
