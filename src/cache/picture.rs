@@ -75,21 +75,17 @@ impl Work {
             .await
             .ok_or(Failure::Unwanted)??;
         let left = || announced.leave_behind();
-        let made = unless_unwanted(pilot, left, announced.render(file.clone()))
-            .await
-            .ok_or(Failure::Unwanted)?;
-        match made {
-            // Those who wait have waited for long enough; it is made for those who come later.
-            Err(Refused {
-                error: ImageError::QueueTimeout(_),
-                ..
-            }) if may_wait => {
-                pilot.delay("queue-timeout");
-                announced.leave_behind();
-                announced.render(file).await.map_err(Failure::Refused)
+        // Those who wait have waited for long enough; it is made for those who come later.
+        let late = |reason| {
+            if may_wait {
+                pilot.delay(reason);
             }
-            made => made.map_err(Failure::Refused),
-        }
+            may_wait
+        };
+        unless_unwanted(pilot, left, announced.render(file, late))
+            .await
+            .ok_or(Failure::Unwanted)?
+            .map_err(Failure::Refused)
     }
 
     /// The source's file, collected once for all forms of it.

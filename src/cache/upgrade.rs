@@ -151,7 +151,7 @@ impl Cache {
             recipe,
             urgency: Urgency::Upgrade,
         });
-        let better = announced.render(file).await;
+        let better = announced.render(file, |_| false).await;
         drop(announced);
         if !self.is_still(&ask, id, &made).await {
             return Outcome::Gone;
