@@ -452,9 +452,21 @@ pub(super) const NODE: &[Keys] = &[
                 "\"32MiB\"",
                 "The source file.",
             ),
+            key(
+                "max_frames",
+                integer(1, 1_000_000),
+                "1000",
+                "Frames of one animation.",
+            ),
+            key(
+                "max_frame_pixels",
+                integer(1, 64_000_000_000),
+                "200_000_000",
+                "Pixels of one animation, over all its frames.",
+            ),
             key("timeout", TIMEOUT, "\"5s\"", "For one job."),
         ],
-        later: &["max_frames", "max_frame_pixels"],
+        later: &[],
     },
     Keys {
         path: "log",

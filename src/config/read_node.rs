@@ -557,6 +557,8 @@ fn read_images(section: Section<'_>) -> ImageWorkers {
     section.integer("max_pixels", &mut workers.max_pixels);
     section.integer("max_side", &mut workers.max_side);
     section.size("max_source", &mut workers.max_source_bytes);
+    section.integer("max_frames", &mut workers.max_frames);
+    section.integer("max_frame_pixels", &mut workers.max_frame_pixels);
     section.duration("timeout", &mut workers.timeout);
     if workers.threads == 0 {
         workers.threads = half_of_the_cores();

@@ -1,4 +1,10 @@
-use moxcms::{ColorProfile, DataColorSpace, Layout, ProfileText, TransformOptions};
+use std::sync::Arc;
+
+use moxcms::{
+    CicpColorPrimaries, CicpProfile, ColorProfile, DataColorSpace, Layout, MatrixCoefficients,
+    ParsingOptions, RenderingIntent, TransferCharacteristics, Transform8BitExecutor,
+    TransformOptions,
+};
 
 use super::error::ImageError;
 use super::raster::{Channels, Raster};
@@ -8,27 +14,103 @@ use super::raster::{Channels, Raster};
 /// A profile that cannot be read, or that is for other channels than these, is ignored as browsers do.
 /// One that can be read but not be followed makes the picture pass through, rather than change colour.
 pub(super) fn to_srgb(raster: Raster, profile: Option<&[u8]>) -> Result<Raster, ImageError> {
-    let Some(profile) = profile.and_then(|icc| ColorProfile::new_from_slice(icc).ok()) else {
-        return Ok(raster);
+    match (profile.and_then(profile_of), raster.channels) {
+        (Some(profile), channels) if fits(&profile, channels) => follow(&profile, raster),
+        (_, Channels::Cmyk) => Ok(Raster {
+            channels: Channels::Rgb,
+            pixels: raster.inks_as_light(),
+            ..raster
+        }),
+        (_, Channels::Grey | Channels::Rgb | Channels::Rgba) => Ok(raster),
+    }
+}
+
+/// The profile of an enumerated colour space (ITU-T H.273): none for sRGB and for what is not said.
+///
+/// # Errors
+///
+/// `Unsupported` for light beyond white (PQ, HLG) and for spaces that we do not know.
+pub(super) fn coded_profile(primaries: u8, transfer: u8) -> Result<Option<Vec<u8>>, ImageError> {
+    const UNSPECIFIED: u8 = 2;
+    // BT.709 and its like are shown as sRGB by browsers: their curve is that of cameras, not of displays.
+    let is_camera = matches!(transfer, 1 | UNSPECIFIED | 6 | 13 | 14 | 15);
+    if matches!(primaries, 1 | UNSPECIFIED) && is_camera {
+        return Ok(None);
+    }
+    let primaries = match primaries {
+        1 | UNSPECIFIED => CicpColorPrimaries::Bt709,
+        5 => CicpColorPrimaries::Bt470Bg,
+        6 | 7 => CicpColorPrimaries::Bt601,
+        9 => CicpColorPrimaries::Bt2020,
+        12 => CicpColorPrimaries::Smpte432,
+        _ => return Err(unknown()),
     };
-    let (from, to, channels) = match (profile.color_space, raster.channels) {
-        (DataColorSpace::Rgb, Channels::Rgb) => (Layout::Rgb, Layout::Rgb, Channels::Rgb),
-        (DataColorSpace::Rgb, Channels::Rgba) => (Layout::Rgba, Layout::Rgba, Channels::Rgba),
-        (DataColorSpace::Gray, Channels::Grey) => (Layout::Gray, Layout::Rgb, Channels::Rgb),
-        _ => return Ok(raster),
+    let transfer = match transfer {
+        _ if is_camera => TransferCharacteristics::Srgb,
+        4 => TransferCharacteristics::Bt470M,
+        5 => TransferCharacteristics::Bt470Bg,
+        8 => TransferCharacteristics::Linear,
+        _ => return Err(unknown()),
     };
-    if says_srgb(&profile) {
+    let profile = ColorProfile::new_from_cicp(CicpProfile {
+        color_primaries: primaries,
+        transfer_characteristics: transfer,
+        matrix_coefficients: MatrixCoefficients::Identity,
+        full_range: true,
+    });
+    profile.encode().map(Some).map_err(|_| unknown())
+}
+
+fn unknown() -> ImageError {
+    ImageError::Unsupported {
+        what: "a colour profile",
+    }
+}
+
+fn profile_of(icc: &[u8]) -> Option<ColorProfile> {
+    /// Samples of one table; presses have grids of 17 steps a channel, 250 000 samples.
+    const TABLE_MAX: usize = 4 << 20;
+    let options = ParsingOptions {
+        max_allowed_clut_size: TABLE_MAX,
+        ..ParsingOptions::default()
+    };
+    ColorProfile::new_from_slice_with_options(icc, options).ok()
+}
+
+fn fits(profile: &ColorProfile, channels: Channels) -> bool {
+    matches!(
+        (profile.color_space, channels),
+        (DataColorSpace::Rgb, Channels::Rgb | Channels::Rgba)
+            | (DataColorSpace::Gray, Channels::Grey)
+            | (DataColorSpace::Cmyk, Channels::Cmyk)
+    )
+}
+
+fn follow(profile: &ColorProfile, raster: Raster) -> Result<Raster, ImageError> {
+    let (from, to, channels) = match raster.channels {
+        Channels::Rgb => (Layout::Rgb, Layout::Rgb, Channels::Rgb),
+        Channels::Rgba => (Layout::Rgba, Layout::Rgba, Channels::Rgba),
+        Channels::Grey => (Layout::Gray, Layout::Rgb, Channels::Rgb),
+        Channels::Cmyk => (Layout::Rgba, Layout::Rgb, Channels::Rgb),
+    };
+    let options = TransformOptions {
+        rendering_intent: RenderingIntent::Perceptual,
+        ..TransformOptions::default()
+    };
+    let transform = profile
+        .create_transform_8bit(from, &ColorProfile::new_srgb(), to, options)
+        .map_err(|_| unknown())?;
+    if changes_nothing(&transform, raster.channels)? {
         return Ok(raster);
     }
-    let options = TransformOptions::default();
     let pixels = raster.pixels.len() / raster.channels.count();
     let mut converted = vec![0; pixels * channels.count()];
-    profile
-        .create_transform_8bit(from, &ColorProfile::new_srgb(), to, options)
-        .and_then(|transform| transform.transform(&raster.pixels, &mut converted))
-        .map_err(|_| ImageError::Unsupported {
-            what: "a colour profile",
-        })?;
+    transform
+        .transform(&raster.pixels, &mut converted)
+        .map_err(|_| unknown())?;
+    if raster.channels == Channels::Grey {
+        return Ok(grey_again(&raster, &converted));
+    }
     Ok(Raster {
         channels,
         pixels: converted,
@@ -36,17 +118,56 @@ pub(super) fn to_srgb(raster: Raster, profile: Option<&[u8]>) -> Result<Raster, 
     })
 }
 
-/// Most profiles out there are sRGB under its own name: their pixels stay exact.
-fn says_srgb(profile: &ColorProfile) -> bool {
-    let named = |text: &str| text.contains("sRGB");
-    match &profile.description {
-        Some(ProfileText::PlainString(text)) => named(text),
-        Some(ProfileText::Localizable(texts)) => texts.iter().any(|text| named(&text.value)),
-        Some(ProfileText::Description(text)) => {
-            named(&text.ascii_string) || named(&text.unicode_string)
-        }
-        None => false,
+/// Grey stays grey: its three channels are the same but for rounding.
+fn grey_again(raster: &Raster, rgb: &[u8]) -> Raster {
+    let (triples, _) = rgb.as_chunks::<3>();
+    Raster {
+        width: raster.width,
+        height: raster.height,
+        channels: Channels::Grey,
+        pixels: triples.iter().map(|[_, green, _]| *green).collect(),
     }
+}
+
+/// Most profiles out there are sRGB under one name or another, and their pixels should stay exact. What a
+/// profile is called says little (and may be wrong), so it is asked for some colours.
+fn changes_nothing(
+    transform: &Arc<Transform8BitExecutor>,
+    channels: Channels,
+) -> Result<bool, ImageError> {
+    const STEPS: [u8; 6] = [0, 30, 77, 128, 200, 255];
+    let probe: Vec<[u8; 3]> = STEPS
+        .iter()
+        .flat_map(|r| STEPS.iter().map(move |g| (*r, *g)))
+        .flat_map(|(r, g)| STEPS.iter().map(move |b| [r, g, *b]))
+        .collect();
+    let mut found = vec![0; probe.len() * 3];
+    let asked: Vec<u8> = match channels {
+        Channels::Cmyk => return Ok(false),
+        Channels::Rgb => probe.concat(),
+        Channels::Rgba => {
+            found = vec![0; probe.len() * 4];
+            probe
+                .iter()
+                .flat_map(|[r, g, b]| [*r, *g, *b, u8::MAX])
+                .collect()
+        }
+        Channels::Grey => (0..=u8::MAX).cycle().take(probe.len()).collect(),
+    };
+    transform
+        .transform(&asked, &mut found)
+        .map_err(|_| unknown())?;
+    let near = |(a, b): (&u8, &u8)| a.abs_diff(*b) <= 1;
+    Ok(match channels {
+        Channels::Grey => {
+            let (triples, _) = found.as_chunks::<3>();
+            triples
+                .iter()
+                .zip(&asked)
+                .all(|([r, ..], grey)| near((r, grey)))
+        }
+        Channels::Rgb | Channels::Rgba | Channels::Cmyk => asked.iter().zip(&found).all(near),
+    })
 }
 
 #[cfg(test)]
@@ -58,6 +179,7 @@ mod tests {
             Channels::Grey => vec![100, 200],
             Channels::Rgb => vec![200, 50, 50, 10, 250, 10],
             Channels::Rgba => vec![200, 50, 50, 255, 10, 250, 10, 7],
+            Channels::Cmyk => vec![0, 255, 255, 0, 0, 0, 0, 128],
         };
         Raster {
             width: 2,
@@ -88,12 +210,41 @@ mod tests {
     fn a_grey_profile_is_followed() {
         let icc = ColorProfile::new_gray_with_gamma(1.0).encode().unwrap();
         let found = to_srgb(red(Channels::Grey), Some(&icc)).unwrap();
-        assert_eq!(found.channels, Channels::Rgb);
+        assert_eq!(found.channels, Channels::Grey, "grey stays grey");
         assert!(
             found.pixels[0] > 150,
             "linear light is darker: {:?}",
             found.pixels
         );
+    }
+
+    #[test]
+    fn ink_without_a_profile_is_shown_as_browsers_do() {
+        let found = to_srgb(red(Channels::Cmyk), None).unwrap();
+        assert_eq!(found.channels, Channels::Rgb);
+        assert_eq!(found.pixels, [255, 0, 0, 127, 127, 127]);
+    }
+
+    #[test]
+    fn codes_of_colour_spaces_make_profiles() {
+        assert_eq!(coded_profile(1, 13), Ok(None));
+        assert_eq!(coded_profile(2, 2), Ok(None));
+        assert_eq!(coded_profile(1, 1), Ok(None));
+        let p3 = coded_profile(12, 13).unwrap().unwrap();
+        let named = ColorProfile::new_display_p3().encode().unwrap();
+        let by_code = to_srgb(red(Channels::Rgb), Some(&p3)).unwrap();
+        let by_name = to_srgb(red(Channels::Rgb), Some(&named)).unwrap();
+        let near = |(a, b): (&u8, &u8)| a.abs_diff(*b) <= 1;
+        assert!(by_code.pixels.iter().zip(&by_name.pixels).all(near));
+        assert!(coded_profile(9, 16).is_err() && coded_profile(77, 13).is_err());
+    }
+
+    #[test]
+    fn a_name_does_not_make_a_profile_srgb() {
+        let mut p3 = ColorProfile::new_display_p3();
+        p3.description = ColorProfile::new_srgb().description;
+        let found = to_srgb(red(Channels::Rgb), Some(&p3.encode().unwrap())).unwrap();
+        assert_ne!(found, red(Channels::Rgb));
     }
 
     #[test]

@@ -32,6 +32,7 @@ impl SourceFormat {
             ("image/bmp", Self::Bmp),
             ("image/x-ms-bmp", Self::Bmp),
             ("image/tiff", Self::Tiff),
+            ("image/avif", Self::Avif),
         ]
         .into_iter()
         .find(|(name, _)| essence.eq_ignore_ascii_case(name))
@@ -66,6 +67,7 @@ mod tests {
     fn known_pictures_may_be_remade() {
         check(StatusCode::OK, &[("content-type", "image/jpeg")], true);
         check(StatusCode::OK, &[("content-type", "Image/PNG; x=y")], true);
+        check(StatusCode::OK, &[("content-type", "image/avif")], true);
     }
 
     #[test]
@@ -73,7 +75,7 @@ mod tests {
         let png = ("content-type", "image/png");
         check(StatusCode::OK, &[], false);
         check(StatusCode::OK, &[("content-type", "image/svg+xml")], false);
-        check(StatusCode::OK, &[("content-type", "image/avif")], false);
+        check(StatusCode::OK, &[("content-type", "image/heic")], false);
         check(StatusCode::NOT_FOUND, &[png], false);
         check(StatusCode::PARTIAL_CONTENT, &[png], false);
         check(

@@ -13,7 +13,7 @@ use super::memory::Ticket;
 use super::queue::{Entry, Pushed};
 use super::sources::FoundFile;
 use super::worker::Job;
-use super::{Order, Refused, Shared, Urgency};
+use super::{JobRefused, Order, Shared, Urgency};
 
 /// How long a job may wait that nobody waits for.
 const BACKGROUND_WAIT: Duration = Duration::from_secs(30);
@@ -148,7 +148,7 @@ impl<C: Craft> Intent<C> {
         &self,
         file: Bytes,
         late: impl Fn(&'static str) -> bool,
-    ) -> Result<Picture, Refused> {
+    ) -> Result<Picture, JobRefused> {
         let outcome = self.rendered(file, late).await;
         if let Err(refused) = &outcome {
             let reason = refused.error.as_str();
@@ -161,11 +161,11 @@ impl<C: Craft> Intent<C> {
         &self,
         file: Bytes,
         late: impl Fn(&'static str) -> bool,
-    ) -> Result<Picture, Refused> {
+    ) -> Result<Picture, JobRefused> {
         let limits = &self.shared.limits;
         if file.len() as u64 > limits.max_source_bytes {
             let error = ImageError::TooLarge { what: "its file" };
-            return Err(Refused::of_source(error));
+            return Err(JobRefused::of_source(error));
         }
         let (started, mut starts) = oneshot::channel();
         let (done, mut result) = oneshot::channel();
@@ -249,10 +249,10 @@ impl<C: Craft> Intent<C> {
         }
     }
 
-    fn push(&self, job: Job) -> Result<u64, Refused> {
+    fn push(&self, job: Job) -> Result<u64, JobRefused> {
         let mut state = self.shared.state.lock();
         if state.is_closed || state.threads == 0 {
-            return Err(Refused::of_form(ImageError::Closed));
+            return Err(JobRefused::of_form(ImageError::Closed));
         }
         state.jobs += 1;
         let number = state.jobs;
@@ -270,7 +270,7 @@ impl<C: Craft> Intent<C> {
         });
         drop(state);
         match pushed {
-            Pushed::Full => return Err(Refused::of_form(ImageError::QueueFull)),
+            Pushed::Full => return Err(JobRefused::of_form(ImageError::QueueFull)),
             // Its waiter is told by the drop of its sender.
             Pushed::InPlaceOf(displaced) => drop(displaced),
             Pushed::Waits => {}
@@ -304,10 +304,10 @@ struct Waiter<'a, C: Craft> {
 
 impl<C: Craft> Waiter<'_, C> {
     /// It is not waited for any longer, for this reason.
-    fn ended(&mut self, error: ImageError) -> Refused {
+    fn ended(&mut self, error: ImageError) -> JobRefused {
         self.stop();
         self.is_over = true;
-        Refused::of_form(error)
+        JobRefused::of_form(error)
     }
 
     fn stop(&self) {

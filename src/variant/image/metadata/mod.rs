@@ -1,3 +1,10 @@
+mod exif;
+mod strip;
+
+use image::metadata::Orientation;
+
+pub(super) use self::strip::strip;
+
 /// What of a source's metadata goes into a result. Where a picture was taken never does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Keep {
@@ -15,4 +22,19 @@ pub enum Keep {
 pub(super) struct Metadata {
     /// A TIFF structure as in JPEG's `Exif` segment, without that segment's six bytes of name.
     pub(super) exif: Option<Vec<u8>>,
+}
+
+impl Metadata {
+    /// What may go into a result, whose pixels stand upright.
+    pub(super) fn kept(&self, keep: Keep) -> Self {
+        let exif = self.exif.as_deref();
+        Self {
+            exif: exif.and_then(|exif| exif::rebuilt(exif, keep, None)),
+        }
+    }
+}
+
+/// How the camera was held, if Exif can be read and says so.
+pub(super) fn orientation_of(exif: &[u8]) -> Option<Orientation> {
+    exif::orientation(exif).and_then(Orientation::from_exif)
 }
