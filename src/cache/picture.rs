@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 
 use crate::store::{Body, Object};
-use crate::variant::{Announced, ImageError, JobRefused, Picture, SourceBytes};
+use crate::variant::{Announced, ImageError, JobRefused, Media, Picture, SourceBytes};
 
 use super::derive::{Decline, Work};
 use super::flight::{Head, HeadBody, Landing, Pilot};
@@ -171,7 +171,8 @@ impl Cache {
         picture: &Picture,
         mark: &str,
     ) -> Arc<Object> {
-        let mark = if picture.may_improve { mark } else { BEST };
+        let is_best = matches!(picture.media, Media::Picture(_)) && !picture.may_improve;
+        let mark = if is_best { BEST } else { mark };
         let mut object = made_object(source, key, picture.media.name());
         if let Ok(media_type) = HeaderValue::try_from(picture.media.media_type()) {
             object.headers.insert(CONTENT_TYPE, media_type);
