@@ -43,9 +43,9 @@ fn sum(metrics: &str, series: &str) -> u64 {
         let rest = line.strip_prefix(series)?;
         let value = rest.rsplit(' ').next()?;
         rest.starts_with(['{', ' ', ',', '}'])
-            .then(|| value.parse::<f64>().unwrap())
+            .then(|| value.split('.').next().unwrap().parse::<u64>().unwrap())
     });
-    values.map(|value| value as u64).sum()
+    values.sum()
 }
 
 async fn reached(edge: &Edge, series: &str, count: u64) {

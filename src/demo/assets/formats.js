@@ -174,6 +174,7 @@ async function show(photo, cache) {
   }
   delete document.body.dataset.done;
   const came = await Promise.all(asked.map(([figure, form]) => fill(figure, photo, form, cache)));
+  document.body.dataset.done = 'yes';
   for (let turn = 0; own === current; turn += 1) {
     report(photo, came);
     const waiting = came.flatMap(({ state }, index) => (state === 'interim' ? [index] : []));
@@ -190,7 +191,6 @@ async function show(photo, cache) {
       }),
     );
   }
-  document.body.dataset.done = 'yes';
 }
 
 async function start() {
