@@ -2,6 +2,8 @@
 
 mod colour;
 mod cook;
+#[cfg(test)]
+mod corpus;
 mod decode;
 mod encode;
 mod error;

@@ -1,5 +1,7 @@
 //! Pictures made in code, for the tests of this room.
 
+pub(super) mod corpus;
+
 use std::io::Cursor;
 
 use image::codecs::gif::GifEncoder;
