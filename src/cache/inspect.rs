@@ -8,7 +8,7 @@ use crate::store::{
 };
 use crate::variant::{self, Wish};
 
-use super::derive::{Form, variant_key};
+use super::form::{Form, variant_key};
 use super::marks::Mark;
 use super::{Cache, FillError, Remembered, Zone};
 
@@ -212,7 +212,7 @@ impl Cache {
         match self.marks.of(id, self.clock.uptime())? {
             Mark::Uncacheable(reason) => Some(Remembered::Uncacheable(reason)),
             Mark::Failing(error) => Some(Remembered::Failing(FillError::clone(&error))),
-            Mark::Declined(_) | Mark::NoParts | Mark::Changed => None,
+            Mark::Declined(_) | Mark::Deferred(_) | Mark::NoParts | Mark::Changed => None,
         }
     }
 }

@@ -496,10 +496,16 @@ pub(super) const SITE: &[Keys] = &[
                 "What it makes, best first.",
             ),
             key(
+                "pull",
+                words(&["zstd", "br", "gzip"]),
+                "[]",
+                "What the origin is asked for, best first; by default it is asked for the content as it is. What it codes is stored as it came, and undone for clients that do not take the coding.",
+            ),
+            key(
                 "types",
                 Kind::List("media types"),
-                "[\"text/*\", \"application/javascript\", \"application/json\", \"application/xml\", \"application/wasm\", \"application/manifest+json\", \"image/svg+xml\", \"font/ttf\", \"font/otf\"]",
-                "Media types; `text/*` stands for all of a kind.",
+                "[\"text/*\", \"*+json\", \"*+xml\", \"*+text\", \"*+yaml\", \"application/javascript\", \"application/x-javascript\", \"application/ecmascript\", \"application/json\", \"application/json5\", \"application/x-ndjson\", \"application/jsonl\", \"application/xml\", \"application/xml-dtd\", \"application/yaml\", \"application/toml\", \"application/wasm\", \"application/rtf\", \"application/sql\", \"application/graphql\", \"application/postscript\", \"application/x-httpd-php\", \"application/x-sh\", \"application/x-tex\", \"application/x-subrip\", \"application/vnd.apple.mpegurl\", \"application/x-mpegurl\", \"application/vnd.ms-fontobject\", \"application/vnd.mapbox-vector-tile\", \"application/x-font-ttf\", \"application/x-font-otf\", \"font/ttf\", \"font/otf\", \"font/sfnt\", \"font/collection\", \"image/bmp\", \"image/x-icon\", \"image/vnd.microsoft.icon\", \"model/gltf-binary\", \"model/stl\"]",
+                "Media types; `text/*` stands for all of a kind, `*+json` for a structured syntax. An answer without a type goes by its path's extension.",
             ),
             key(
                 "min_size",

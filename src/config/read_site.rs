@@ -391,16 +391,14 @@ fn read_key(section: Section<'_>, origin: &origin::Config) -> KeyConfig {
 fn read_compression(section: Section<'_>) -> CompressionConfig {
     let mut compression = CompressionConfig::default();
     section.flag("enabled", &mut compression.enabled);
-    section.words(
-        "codings",
-        &mut compression.codings,
-        &[
-            ("zstd", Coding::Zstd),
-            ("br", Coding::Brotli),
-            ("gzip", Coding::Gzip),
-        ],
-    );
-    section.list("types", &mut compression.types, field::media_type);
+    let codings = [
+        ("zstd", Coding::Zstd),
+        ("br", Coding::Brotli),
+        ("gzip", Coding::Gzip),
+    ];
+    section.words("codings", &mut compression.codings, &codings);
+    section.any_words("pull", &mut compression.pull, &codings);
+    section.list("types", &mut compression.types, field::media_type_or_suffix);
     section.size("min_size", &mut compression.min_size_bytes);
     section.size("max_size", &mut compression.max_size_bytes);
     let levels = section.section("first_level");

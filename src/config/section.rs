@@ -281,9 +281,20 @@ impl<'a> Section<'a> {
         slot: &mut Vec<T>,
         pairs: &[(&str, T)],
     ) {
+        if self.not_empty(name, Some(())).is_some() {
+            self.any_words(name, slot, pairs);
+        }
+    }
+
+    /// As [`Self::words`], and there may be none.
+    pub(super) fn any_words<T: Copy + PartialEq>(
+        &self,
+        name: &'static str,
+        slot: &mut Vec<T>,
+        pairs: &[(&str, T)],
+    ) {
         let kind = self.kind(name);
-        let items = self.items_of(name, &|value| word_value(kind, value, pairs));
-        if let Some(items) = self.not_empty(name, items) {
+        if let Some(items) = self.items_of(name, &|value| word_value(kind, value, pairs)) {
             *slot = items.into_iter().map(|(item, _)| item).collect();
         }
     }
@@ -350,7 +361,7 @@ impl<'a> Section<'a> {
     }
 
     /// Notes that a list has nothing in it.
-    pub(super) fn not_empty<T>(&self, name: &str, items: Option<Vec<T>>) -> Option<Vec<T>> {
+    pub(super) fn not_empty<T>(&self, name: &str, items: Option<T>) -> Option<T> {
         let empty = self.get(name).and_then(|value| value.get_ref().as_array());
         if empty.is_some_and(|items| items.is_empty()) {
             self.refuse(

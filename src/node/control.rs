@@ -329,26 +329,7 @@ pub(super) fn add_sources(
         exposition.add(names::FLIGHT_READERS, &[], cache.flight_readers() as u64);
     });
     metrics.register_source("images", move |exposition| {
-        let stats = images.stats();
-        let kind = [("kind", "picture")];
-        exposition.add(
-            names::VARIANTS,
-            &[("kind", "picture"), ("outcome", "done")],
-            stats.jobs,
-        );
-        for (reason, count) in &stats.refusals {
-            exposition.add(
-                names::VARIANTS,
-                &[("kind", "picture"), ("outcome", reason)],
-                *count,
-            );
-        }
-        exposition.add(names::VARIANT_QUEUE, &kind, stats.queued as u64);
-        exposition.add_real(
-            names::VARIANT_DURATION_SECONDS,
-            &kind,
-            stats.busy.as_secs_f64(),
-        );
+        super::pictures::expose(&images.stats(), per_site, exposition);
     });
 }
 

@@ -92,6 +92,7 @@ pub(super) fn cook<W: Watch>(
 }
 
 /// Makes one picture, from the file to the file.
+#[cfg(test)]
 pub(super) fn cook_file<W: Watch>(
     recipe: &Recipe,
     effort: Effort,

@@ -24,7 +24,10 @@ pub use self::error::{ImageError, ParameterError};
 pub use self::headers::applies;
 pub use self::metadata::Keep;
 pub use self::operations::Fit;
-pub use self::pool::{ImagePool, ImageStats};
+pub use self::pool::{
+    Announced, Collector, FormatImages, ImagePool, ImageStats, Order, Refused, SiteImages,
+    SourceBytes, Urgency,
+};
 pub use self::recipe::{Picture, Recipe, recipe};
 pub use self::sniff::SourceFormat;
 pub use self::wish::{Wish, WishedFormat, wish_of};
