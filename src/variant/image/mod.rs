@@ -9,6 +9,8 @@ mod encode;
 mod error;
 mod film;
 mod headers;
+#[cfg(test)]
+mod hostile;
 mod metadata;
 mod operate;
 mod operations;

@@ -1,5 +1,5 @@
 use super::super::super::config::ImageWorkers;
-use super::super::cook::{cook, cooking_bytes, demand};
+use super::super::cook::{Watch as _, cook, cooking_bytes, demand};
 use super::super::decode::{Decoded, Demand, open};
 use super::super::encode::Effort;
 use super::super::error::ImageError;
@@ -22,6 +22,7 @@ pub(super) trait Craft: Send + Sync + 'static {
         recipe: &Recipe,
         file: &[u8],
         demand: Demand,
+        ticket: &Ticket,
     ) -> Result<Decoding<Self::Decoded>, ImageError>;
 
     /// Makes a picture.
@@ -71,11 +72,13 @@ impl Craft for Codecs {
         let together = all
             .iter()
             .map(|recipe| demand(recipe, &opened))
+            // One that asks for more frames than allowed fails alone.
+            .filter(|demand| opened.check(*demand).is_ok())
             .fold(own, Demand::and);
         Ok(Look {
             own,
             together,
-            decoding_bytes: opened.decoding_bytes,
+            decoding_bytes: opened.decoding_bytes(together),
             cooking_bytes: cooking_bytes(recipe, opened.size, opened.orientation),
         })
     }
@@ -85,9 +88,11 @@ impl Craft for Codecs {
         recipe: &Recipe,
         file: &[u8],
         demand: Demand,
+        ticket: &Ticket,
     ) -> Result<Decoding<Decoded>, ImageError> {
         let sniffed = sniff(file, recipe.declared)?;
-        let decoded = open(file, &sniffed, &self.limits)?.decode(demand)?;
+        let opened = open(file, &sniffed, &self.limits)?;
+        let decoded = opened.decode(demand, &|| ticket.check())?;
         Ok(Decoding {
             demand: decoded.demand,
             bytes: decoded.film.bytes(),

@@ -56,7 +56,13 @@ where
         })
     }
 
-    fn decode(&self, _: &Recipe, file: &[u8], _: Demand) -> Result<Decoding<()>, ImageError> {
+    fn decode(
+        &self,
+        _: &Recipe,
+        file: &[u8],
+        _: Demand,
+        _: &Ticket,
+    ) -> Result<Decoding<()>, ImageError> {
         if file == b"broken" {
             return Err(ImageError::BadPicture {
                 detail: String::new(),

@@ -245,7 +245,7 @@ impl<C: Craft> Shared<C> {
         let decoded = reserved.and_then(|reserved| {
             ticket.check()?;
             self.counters.decoded();
-            let decoded = guarded(|| self.craft.decode(recipe, file, look.together))?;
+            let decoded = guarded(|| self.craft.decode(recipe, file, look.together, ticket))?;
             Ok((reserved, decoded))
         });
         let (mut reserved, decoded) = match decoded {

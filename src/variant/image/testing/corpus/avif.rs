@@ -40,7 +40,7 @@ pub(super) fn specimens() -> Vec<Specimen> {
             &scene,
         );
     }
-    let plain = avif(&scene, Encoder::new().with_bit_depth(BitDepth::Eight));
+    let plain = plain();
     for (quarters, mirror) in [
         (1, None),
         (2, None),
@@ -68,6 +68,12 @@ pub(super) fn specimens() -> Vec<Specimen> {
         );
     }
     all
+}
+
+/// Of eight bits, without alpha.
+pub(super) fn plain() -> Vec<u8> {
+    let scene = DynamicImage::from(scene(66, 40));
+    avif(&scene, Encoder::new().with_bit_depth(BitDepth::Eight))
 }
 
 fn avif(picture: &DynamicImage, encoder: Encoder<'_>) -> Vec<u8> {

@@ -4,6 +4,7 @@
 mod avif;
 mod colours;
 mod files;
+pub(crate) mod hostile;
 mod jpeg;
 mod moving;
 mod png;
