@@ -292,15 +292,10 @@ impl Cache {
             Boarding::Landed(stored) => Some(Aboard::Landed(stored)),
             Boarding::Follows(seat) => Some(Aboard::Seated(seat, id)),
             Boarding::Leads(seat, landing) => {
+                let place = || Arc::clone(&self.encodings).try_acquire_owned().ok();
                 let craft = match form {
-                    Form::Coded(coding, level) => {
-                        let place = Arc::clone(&self.encodings).try_acquire_owned().ok()?;
-                        Craft::Coding(coding, level, place)
-                    }
-                    Form::Plain(coding) => {
-                        let place = Arc::clone(&self.encodings).try_acquire_owned().ok()?;
-                        Craft::Decoding(coding, place)
-                    }
+                    Form::Coded(coding, level) => Craft::Coding(coding, level, place()?),
+                    Form::Plain(coding) => Craft::Decoding(coding, place()?),
                     // Announced before the source's bytes are there: what is decoded meanwhile is decoded for it, too.
                     Form::Picture(recipe) => Craft::Picture(self.images.announce(Order {
                         site: Arc::clone(&ask.zone.name),

@@ -39,7 +39,7 @@ pub use self::derive::Derived;
 pub use self::engine::Cache;
 pub use self::error::FillError;
 pub use self::form::Form;
-pub use self::inspect::{Chunks, Inspection, StoredForm, StoredVariant};
+pub use self::inspect::{Chunks, FormState, Inspection, StoredForm, StoredVariant};
 pub use self::lookup::{Because, Forwarding, Lookup, Remembered, Stored};
 pub use self::plain::{CODING_CORRUPT, CODING_TOO_LARGE};
 pub use self::pressure::{Pressure, Shed};

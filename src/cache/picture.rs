@@ -4,11 +4,12 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 
 use crate::store::{Body, Object};
-use crate::variant::{Announced, ImageError, Picture, Refused, SourceBytes};
+use crate::variant::{Announced, ImageError, JobRefused, Picture, SourceBytes};
 
 use super::derive::{Decline, Work};
 use super::flight::{Head, HeadBody, Landing, Pilot};
 use super::form::{keeping_of, made_object};
+use super::upgrade::BEST;
 use super::{Ask, Cache, FillError};
 
 /// Why there is no picture.
@@ -16,7 +17,7 @@ enum Failure {
     /// The source's bytes could not be read.
     Source(FillError),
     /// It is not to be had.
-    Refused(Refused),
+    JobRefused(JobRefused),
     /// Nobody is left who wants it.
     Unwanted,
 }
@@ -34,7 +35,7 @@ impl Work {
                 let error = match failure {
                     Failure::Source(error) => error,
                     Failure::Unwanted => FillError::Abandoned,
-                    Failure::Refused(refused) => {
+                    Failure::JobRefused(refused) => {
                         tracing::debug!(
                             site = %ask.zone.name,
                             error = %refused.error,
@@ -80,15 +81,15 @@ impl Work {
             .ok_or(Failure::Unwanted)?;
         match made {
             // Those who wait have waited for long enough; it is made for those who come later.
-            Err(Refused {
+            Err(JobRefused {
                 error: ImageError::QueueTimeout(_),
                 ..
             }) if may_wait => {
                 pilot.delay("queue-timeout");
                 announced.leave_behind();
-                announced.render(file).await.map_err(Failure::Refused)
+                announced.render(file).await.map_err(Failure::JobRefused)
             }
-            made => made.map_err(Failure::Refused),
+            made => made.map_err(Failure::JobRefused),
         }
     }
 
@@ -96,7 +97,7 @@ impl Work {
     async fn file(self, announced: &Announced) -> Result<Bytes, Failure> {
         let limit = self.cache.images_max_source;
         let of_source = |error| {
-            Failure::Refused(Refused {
+            Failure::JobRefused(JobRefused {
                 error,
                 of_source: true,
             })
@@ -122,7 +123,7 @@ impl Work {
                 let collected = announced.collected().await;
                 collected.ok_or(Failure::Source(FillError::Abandoned))
             }
-            SourceBytes::Full => Err(Failure::Refused(Refused {
+            SourceBytes::Full => Err(Failure::JobRefused(JobRefused {
                 error: ImageError::QueueFull,
                 of_source: false,
             })),
@@ -151,7 +152,7 @@ async fn unless_unwanted<T>(
 }
 
 impl Cache {
-    fn refused_picture(&self, source: &Object, id: u128, refused: &Refused) {
+    fn refused_picture(&self, source: &Object, id: u128, refused: &JobRefused) {
         let reason = refused.error.as_str();
         match &refused.error {
             error if error.is_permanent() && refused.of_source => {
@@ -174,8 +175,9 @@ impl Cache {
         picture: &Picture,
         mark: &str,
     ) -> Arc<Object> {
-        let mut object = made_object(source, key, picture.format.name());
-        if let Ok(media_type) = HeaderValue::try_from(picture.format.media_type()) {
+        let mark = if picture.may_improve { mark } else { BEST };
+        let mut object = made_object(source, key, picture.media.name());
+        if let Ok(media_type) = HeaderValue::try_from(picture.media.media_type()) {
             object.headers.insert(CONTENT_TYPE, media_type);
         }
         object.detail = format!("{}{mark}", picture.detail).into();

@@ -192,7 +192,11 @@ impl<'a> Section<'a> {
 
     /// Notes a mistake at one place of the value of `name`.
     pub(super) fn refuse_at(&self, place: Place<'a>, name: &str, wrong: Wrong) {
-        self.note(place, Show::Value, &self.path_of(name), wrong);
+        let show = match self.is_secret(name) {
+            true => Show::Nothing,
+            false => Show::Value,
+        };
+        self.note(place, show, &self.path_of(name), wrong);
     }
 
     /// Notes a mistake in the name of an entry of the free table `name`.
@@ -299,6 +303,19 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// As [`Self::words`], where there may be none.
+    pub(super) fn words_or_none<T: Copy + PartialEq>(
+        &self,
+        name: &'static str,
+        slot: &mut Vec<T>,
+        pairs: &[(&str, T)],
+    ) {
+        let kind = self.kind(name);
+        if let Some(items) = self.items_of(name, &|value| word_value(kind, value, pairs)) {
+            *slot = items.into_iter().map(|(item, _)| item).collect();
+        }
+    }
+
     /// A string that `parse` judges.
     pub(super) fn text<T>(
         &self,
@@ -387,6 +404,18 @@ impl<'a> Section<'a> {
             );
             return None;
         };
+        Some(self.listed(table))
+    }
+
+    /// The entries of one that is a table with free names itself; `None` when it is none.
+    pub(super) fn entries_of(&self, entry: &Entry<'a>) -> Option<Vec<Entry<'a>>> {
+        match entry.value {
+            DeValue::Table(table) => Some(self.listed(table)),
+            _ => None,
+        }
+    }
+
+    fn listed(&self, table: &'a DeTable<'a>) -> Vec<Entry<'a>> {
         let source = self.walk.source;
         let entries = table.iter().map(|(name, value)| Entry {
             name: name.get_ref(),
@@ -394,7 +423,7 @@ impl<'a> Section<'a> {
             value: value.get_ref(),
             value_place: source.place(value.span()),
         });
-        Some(entries.collect())
+        entries.collect()
     }
 
     /// As [`Self::items`], of values of any type.

@@ -57,16 +57,14 @@ fn expose_site(site: &SiteImages, per_site: bool, exposition: &mut Exposition) {
         exposition.add(names::IMAGES_MADE_BYTES, &labels, sums.bytes_out);
         exposition.add(names::IMAGES_SAVED_BYTES, &labels, sums.saved_bytes);
     }
-    let counts: [(Name, &'static str, &[(&'static str, u64)]); 3] = [
-        (names::IMAGES_REFUSALS, "reason", &site.refusals),
-        (names::IMAGES_FALLBACKS, "reason", &site.fallbacks),
-        (names::IMAGES_UPGRADES, "outcome", &site.upgrades),
-    ];
-    for (name, key, counts) in counts {
+    let mut count = |name: Name, key, counts: &[(&'static str, u64)]| {
         for (word, count) in counts {
             exposition.add(name, &of(key, word), *count);
         }
-    }
+    };
+    count(names::IMAGES_REFUSALS, "reason", &site.refusals);
+    count(names::IMAGES_FALLBACKS, "reason", &site.fallbacks);
+    count(names::IMAGES_UPGRADES, "outcome", &site.upgrades);
 }
 
 /// All sites as one.

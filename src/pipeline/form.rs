@@ -5,7 +5,8 @@ use http::HeaderMap;
 
 use crate::cache::{Ask, CODING_CORRUPT, CODING_TOO_LARGE, Cache, Derived, Form, Served};
 use crate::semantics::negotiate::media_quality;
-use crate::variant::{self, SourceFormat, Wish};
+use crate::store::Object;
+use crate::variant::{self, Recipe, SourceFormat, Wish};
 
 use super::Refusal;
 use super::coding::{Coded, coding};
@@ -165,13 +166,7 @@ fn choice(
 
 fn picture(ask: &Ask, wish: &Wish, headers: &HeaderMap, source: &Served) -> Choice {
     let images = &ask.zone.images;
-    let mut varies = Vec::new();
-    if wish.is_negotiated() {
-        varies.push("Accept");
-    }
-    let accepts = |media_type| media_quality(&ask.headers, media_type) > 0;
-    let recipe = variant::recipe(images, wish, accepts("image/avif"), accepts("image/webp"))
-        .declared(SourceFormat::of_headers(headers));
+    let (recipe, varies) = recipe(ask, wish, headers);
     // A picture is only made of an object that can be kept: making it again for each request is a gift to
     // whoever wants to keep the machine busy.
     let storable = source.story.stored || source.story.forward.is_none() || !source.is_growing();
@@ -188,6 +183,27 @@ fn picture(ask: &Ask, wish: &Wish, headers: &HeaderMap, source: &Served) -> Choi
         patience: images.background.then_some(images.first_answer),
         ..Choice::default()
     }
+}
+
+/// How the picture is made that this client gets of a source with these fields, and by what that varies.
+fn recipe(ask: &Ask, wish: &Wish, headers: &HeaderMap) -> (Recipe, Vec<&'static str>) {
+    let mut varies = Vec::new();
+    if wish.is_negotiated() {
+        varies.push("Accept");
+    }
+    let accepts = |media_type| media_quality(&ask.headers, media_type) > 0;
+    let images = &ask.zone.images;
+    let recipe = variant::recipe(images, wish, accepts("image/avif"), accepts("image/webp"))
+        .declared(SourceFormat::of_headers(headers));
+    (recipe, varies)
+}
+
+/// The recipe by which a client gets a picture of `source`; `None` if it gets it as it is.
+pub(super) fn recipe_of(ask: &Ask, wish: Option<Wish>, source: &Object) -> Option<Recipe> {
+    let (images, headers) = (&ask.zone.images, &source.headers());
+    let is_wanted = wish.is_some() || images.auto;
+    let applies = is_wanted && variant::applies(images, source.status, headers);
+    applies.then(|| recipe(ask, &wish.unwrap_or_else(Wish::auto), headers).0)
 }
 
 fn formed(derived: Derived, varies: Vec<&'static str>) -> Formed {

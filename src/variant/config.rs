@@ -1,8 +1,11 @@
+use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use http::HeaderValue;
 
 use super::compress::COMPRESSIBLE;
+use super::image::{ImagePreset, Keep};
 
 /// A content coding that the edge makes (RFC 9110 §8.4.1, RFC 7932, RFC 9659).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -146,6 +149,110 @@ pub struct ImageConfig {
     pub background: bool,
     /// How long a first visitor waits for the best format.
     pub first_answer: Duration,
+    /// Whose names of parameters are read besides ours; the first one that knows a name counts.
+    pub aliases: Vec<Vendor>,
+    /// Forms of paths that are read.
+    pub paths: Vec<PathStyle>,
+    /// Whether client hints are asked for and looked at.
+    pub client_hints: bool,
+    /// What a picture that cannot be processed is answered with.
+    pub refused: Refused,
+    /// What is served when pictures cannot be made in time.
+    pub fallback: Fallback,
+    /// What of a source's metadata stays, unless the URL says.
+    pub keep: Keep,
+    /// Named sets of parameters.
+    pub presets: BTreeMap<String, ImagePreset>,
+    /// Signed URLs.
+    pub sign: ImageSigning,
+    /// Whether SVG pictures are kept from running scripts.
+    pub svg_csp: bool,
+}
+
+/// A vendor whose names of parameters a site may read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Vendor {
+    /// Cloudflare Images.
+    Cloudflare,
+    /// Fastly's Image Optimizer.
+    Fastly,
+    /// imgix.
+    Imgix,
+}
+
+/// A form of paths that names a picture and what is to be made of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PathStyle {
+    /// `/cdn-cgi/image/<options>/<picture>`
+    Cloudflare,
+    /// `/_next/image?url=<picture>&w=&q=`
+    Next,
+    /// `/_ipx/<modifiers>/<picture>`
+    Ipx,
+    /// `/insecure/<options>/plain/<picture>@<format>`
+    Imgproxy,
+}
+
+/// What a picture that cannot be processed is answered with, when its URL asks for something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Refused {
+    /// The picture as it is.
+    #[default]
+    Original,
+    /// 415 Unsupported Media Type.
+    UnsupportedMediaType,
+    /// 422 Unprocessable Content.
+    UnprocessableContent,
+}
+
+/// What is served when pictures cannot be made in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Fallback {
+    /// The picture as it is.
+    #[default]
+    Original,
+    /// 503 Service Unavailable, when the URL asks for something.
+    Error,
+}
+
+/// `[images] sign`, checked.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ImageSigning {
+    /// Whether parameters are taken in signed URLs only.
+    pub required: bool,
+    /// The first one signs, any of them is taken.
+    pub keys: Vec<SigningKey>,
+}
+
+impl ImageSigning {
+    /// Whether signatures are looked at.
+    #[must_use]
+    pub fn is_used(&self) -> bool {
+        !self.keys.is_empty()
+    }
+}
+
+/// A secret that signs URLs; it is not printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SigningKey(String);
+
+impl SigningKey {
+    /// A key of this text.
+    #[must_use]
+    pub fn new(secret: impl Into<String>) -> Self {
+        Self(secret.into())
+    }
+
+    /// The text.
+    pub(super) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SigningKey(…)")
+    }
 }
 
 impl Default for ImageConfig {
@@ -170,6 +277,15 @@ impl Default for ImageConfig {
             },
             background: true,
             first_answer: Duration::from_secs(1),
+            aliases: Vec::new(),
+            paths: Vec::new(),
+            client_hints: false,
+            refused: Refused::default(),
+            fallback: Fallback::default(),
+            keep: Keep::Copyright,
+            presets: BTreeMap::new(),
+            sign: ImageSigning::default(),
+            svg_csp: false,
         }
     }
 }

@@ -11,11 +11,14 @@ pub use self::compress::{
     eligible_at_need, encode, encode_delta, is_uncoded, undoable,
 };
 pub use self::config::{
-    Coding, CompressionConfig, CompressionWorkers, ImageConfig, ImageFormat, ImageQuality,
-    ImageWorkers, LevelByCoding,
+    Coding, CompressionConfig, CompressionWorkers, Fallback, ImageConfig, ImageFormat,
+    ImageQuality, ImageSigning, ImageWorkers, LevelByCoding, PathStyle, Refused, SigningKey,
+    Vendor,
 };
 pub use self::image::{
-    Announced, Collector, Fit, FormatImages, ImageError, ImagePool, ImageStats, Keep, Order,
-    ParameterError, Picture, Recipe, Refused, SiteImages, SourceBytes, SourceFormat, Urgency, Wish,
-    WishedFormat, applies, recipe, wish_of,
+    Announced, Asked, Collector, Effort, Fit, FormatImages, HINT_FIELDS, Hints, ImageError,
+    ImagePool, ImagePreset, ImageStats, JobRefused, Keep, Located, Media, Order, ParameterError,
+    PathParameters, Picture, Placeholder, Recipe, SignatureError, SiteImages, SourceBytes,
+    SourceFormat, Urgency, Wish, WishedFormat, applies, asked, check_signature, recipe,
+    render_here, signature_of, wish_of,
 };

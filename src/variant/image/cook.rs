@@ -1,14 +1,21 @@
 use bytes::Bytes;
 use image::metadata::Orientation;
 
-use super::super::config::ImageWorkers;
+use super::super::config::{ImageFormat, ImageWorkers};
 use super::colour::to_srgb;
 use super::decode::{Decoded, Demand, Opened, open};
 use super::encode::{ENCODING_BYTES_PER_PIXEL, Effort, encode};
 use super::error::ImageError;
-use super::operate::{Geometry, Turn, geometry, resize};
-use super::recipe::{Picture, Recipe};
-use super::sniff::sniff;
+use super::facts::{self, FACTS_SIDE};
+use super::film::Film;
+use super::looks::Looks;
+use super::metadata::strip;
+use super::operate::{Focus, Plan, Stored, Turn, ground, tone};
+use super::operations::Operations;
+use super::placeholder;
+use super::raster::Raster;
+use super::recipe::{Content, Media, Picture, Recipe};
+use super::sniff::{SourceFormat, sniff};
 
 /// What a job asks of the pool while it runs.
 pub(super) trait Watch {
@@ -23,76 +30,209 @@ pub(super) trait Watch {
 }
 
 /// What must be decoded so that `recipe` can be cooked.
-pub(super) fn demand(recipe: &Recipe, _opened: &Opened<'_>) -> Demand {
+pub(super) fn demand(recipe: &Recipe, opened: &Opened<'_>) -> Demand {
     Demand {
-        reduction: 1,
-        all_frames: !recipe.operations.still,
+        reduction: plan_of(recipe, opened.size, opened.orientation).reduction(),
+        all_frames: recipe.wants_frames(),
     }
 }
 
-/// Memory that cooking holds at its peak, besides what is decoded.
-pub(super) fn cooking_bytes(recipe: &Recipe, size: (u32, u32), orientation: Orientation) -> u64 {
-    let seen = geometry_of(recipe, size, orientation);
-    u64::from(seen.width) * u64::from(seen.height) * ENCODING_BYTES_PER_PIXEL
+/// Memory that cooking holds at its peak, besides what is decoded: all frames of the result, and what
+/// encoding takes for one. `frames` is the number of frames of the source.
+pub(super) fn cooking_bytes(
+    recipe: &Recipe,
+    size: (u32, u32),
+    orientation: Orientation,
+    frames: u32,
+) -> u64 {
+    const FRAME_BYTES_PER_PIXEL: u64 = 4;
+    let frames = if recipe.wants_frames() { frames } else { 1 };
+    let kept = FRAME_BYTES_PER_PIXEL.saturating_mul(u64::from(frames.saturating_sub(1)));
+    let of_a_pixel = kept.saturating_add(ENCODING_BYTES_PER_PIXEL);
+    plan_of(recipe, size, orientation)
+        .pixels()
+        .saturating_mul(of_a_pixel)
 }
 
-fn geometry_of(recipe: &Recipe, size: (u32, u32), orientation: Orientation) -> Geometry {
-    let operations = &recipe.operations;
-    geometry(
-        Turn::of(orientation).size(size),
-        operations.width,
-        operations.height,
-        operations.fit,
-    )
+/// Sizes do not depend on the place that is kept in sight.
+fn plan_of(recipe: &Recipe, size: (u32, u32), orientation: Orientation) -> Plan {
+    let operations = operations_of(recipe);
+    let focus = Focus::asked(operations.gravity);
+    Plan::new(size, orientation, &operations, focus)
 }
 
-/// Makes one picture of a decoded one. `source_bytes` is the length of its file.
+/// What is done to the pixels for what is asked: little for what only describes the picture.
+fn operations_of(recipe: &Recipe) -> Operations {
+    match recipe.placeholder {
+        // Facts are about the source.
+        None if recipe.wants_facts() => Operations::default().within(FACTS_SIDE),
+        Some(placeholder) => recipe.operations.within(placeholder.side()),
+        None => recipe.operations,
+    }
+}
+
+/// Makes one picture of a decoded one; `source` is its file.
 pub(super) fn cook<W: Watch>(
     recipe: &Recipe,
     effort: Effort,
     decoded: &Decoded,
-    source_bytes: usize,
+    source: &[u8],
+    limits: &ImageWorkers,
     watch: &W,
 ) -> Result<Picture, ImageError> {
-    let turn = Turn::of(decoded.orientation);
-    let seen = geometry_of(recipe, decoded.size, decoded.orientation);
-    let stored = if turn.size((0, 1)) == (0, 1) {
-        seen
+    watch.check()?;
+    let operations = operations_of(recipe);
+    let kitchen = Kitchen {
+        decoded,
+        operations: &operations,
+        plan: stored(decoded, first(decoded)?).plan(decoded.orientation, &operations)?,
+        watch,
+    };
+    kitchen.check_size(limits)?;
+    let first = kitchen.frame(first(decoded)?)?;
+    if let Some(placeholder) = recipe.placeholder {
+        return placeholder::paint(
+            placeholder,
+            recipe,
+            ground(first, &kitchen.plan, &operations),
+            decoded,
+        );
+    }
+    if recipe.wants_facts() {
+        return facts::facts(decoded, &first, source);
+    }
+
+    let content = Content {
+        is_drawn: decoded.sniffed.is_lossless && Looks::of(&first).is_drawn,
+        is_animated: decoded.film.is_animated() && recipe.wants_frames(),
+    };
+    let first = ground(first, &kitchen.plan, &operations);
+    let output = recipe.output(&decoded.sniffed, &first, content, effort);
+    let is_animated =
+        content.is_animated && matches!(output.format, ImageFormat::Webp | ImageFormat::Gif);
+    if is_animated && output.format == ImageFormat::Gif && !recipe.is_asked() {
+        // What came out of a GIF's 256 colours goes into no smaller one, and an APNG would only lose.
+        return stripped(recipe, decoded, source, effort);
+    }
+    let (width, height) = (first.width, first.height);
+    let film = if is_animated {
+        kitchen.film(first)?
     } else {
-        seen.swapped()
+        Film::still(first)
     };
     watch.check()?;
-    // Turning and colours come after the resize, when there are fewer pixels.
-    let film = decoded.film.map(|raster| {
-        watch.check()?;
-        let raster = resize(raster, &stored)?;
-        watch.check()?;
-        let raster = to_srgb(turn.apply(raster), decoded.profile.as_deref())?;
-        Ok::<_, ImageError>(raster.without_idle_alpha())
-    })?;
-    let raster = film.first().ok_or_else(|| ImageError::BadPicture {
-        detail: "it has no frames".to_owned(),
-    })?;
-
-    let output = recipe.output(&decoded.sniffed, raster, effort);
-    watch.check()?;
     let file = encode(&film, &output, &decoded.metadata.kept(recipe.keep))?;
-    recipe.check_saving(source_bytes, file.len())?;
+    match recipe.check_saving(source.len(), file.len()) {
+        Ok(()) => {}
+        Err(ImageError::NotSmaller) => return stripped(recipe, decoded, source, effort),
+        Err(error) => return Err(error),
+    }
 
-    let (width, height) = (raster.width, raster.height);
     let (to, from) = (output.format.name(), decoded.sniffed.format.name());
     Ok(Picture {
-        format: output.format,
+        media: Media::Picture(output.format),
         // It may stay in the cache for long: no spare capacity.
         bytes: Bytes::from(file.into_boxed_slice()),
         width,
         height,
+        may_improve: effort == Effort::First && output.format != ImageFormat::Gif,
         detail: format!("{to};w={width};from={from}"),
     })
 }
 
+/// One picture being made.
+struct Kitchen<'a, W> {
+    decoded: &'a Decoded,
+    operations: &'a Operations,
+    plan: Plan,
+    watch: &'a W,
+}
+
+impl<W: Watch> Kitchen<'_, W> {
+    /// Only what is enlarged or padded can be larger than the source, which is inside the limits.
+    fn check_size(&self, limits: &ImageWorkers) -> Result<(), ImageError> {
+        let (width, height) = self.plan.result();
+        if self.plan.pixels() > limits.max_pixels || width.max(height) > limits.max_side {
+            return Err(ImageError::TooLarge {
+                what: "what it would be enlarged to",
+            });
+        }
+        Ok(())
+    }
+
+    /// One frame without its background. Colours come after the resize, when there are fewer pixels, and before what
+    /// is done to them.
+    fn frame(&self, raster: &Raster) -> Result<Raster, ImageError> {
+        self.watch.check()?;
+        let shaped = stored(self.decoded, raster).shape(&self.plan)?;
+        self.watch.check()?;
+        let coloured = to_srgb(shaped, self.decoded.profile.as_deref())?.without_idle_alpha();
+        Ok(tone(coloured, self.operations))
+    }
+
+    /// All frames, of which the first is there already, in the same channels.
+    fn film(&self, first: Raster) -> Result<Film, ImageError> {
+        let mut first = Some(first);
+        let film = self.decoded.film.map(|raster| match first.take() {
+            Some(first) => Ok(first),
+            None => Ok(ground(self.frame(raster)?, &self.plan, self.operations)),
+        })?;
+        Ok(film.in_same_channels())
+    }
+}
+
+fn first(decoded: &Decoded) -> Result<&Raster, ImageError> {
+    decoded.film.first().ok_or_else(|| ImageError::BadPicture {
+        detail: "it has no frames".to_owned(),
+    })
+}
+
+fn stored<'a>(decoded: &Decoded, raster: &'a Raster) -> Stored<'a> {
+    Stored {
+        raster,
+        full: decoded.size,
+        reduction: decoded.demand.reduction,
+    }
+}
+
+/// The original without what must not be told, when no other form of it is worth having.
+fn stripped(
+    recipe: &Recipe,
+    decoded: &Decoded,
+    source: &[u8],
+    effort: Effort,
+) -> Result<Picture, ImageError> {
+    let format = decoded.sniffed.format;
+    let (Some(bytes), Some(media)) = (strip(source, format, recipe.keep), format.same()) else {
+        return Err(ImageError::NotSmaller);
+    };
+    let (width, height) = Turn::of(decoded.orientation).size(decoded.size);
+    Ok(Picture {
+        media: Media::Picture(media),
+        bytes: Bytes::from(bytes.into_boxed_slice()),
+        width,
+        height,
+        // With all effort another form may still be worth it.
+        may_improve: effort == Effort::First,
+        detail: format!("{};stripped", media.name()),
+    })
+}
+
+impl SourceFormat {
+    /// The same as a format of results, if it is one.
+    fn same(self) -> Option<ImageFormat> {
+        match self {
+            Self::Jpeg => Some(ImageFormat::Jpeg),
+            Self::Png => Some(ImageFormat::Png),
+            Self::Gif => Some(ImageFormat::Gif),
+            Self::Webp => Some(ImageFormat::Webp),
+            Self::Avif => Some(ImageFormat::Avif),
+            Self::Bmp | Self::Tiff => None,
+        }
+    }
+}
+
 /// Makes one picture, from the file to the file.
-#[cfg(test)]
 pub(super) fn cook_file<W: Watch>(
     recipe: &Recipe,
     effort: Effort,
@@ -102,19 +242,24 @@ pub(super) fn cook_file<W: Watch>(
 ) -> Result<Picture, ImageError> {
     let sniffed = sniff(source, recipe.declared)?;
     let opened = open(source, &sniffed, limits)?;
-    let cooking_bytes = cooking_bytes(recipe, opened.size, opened.orientation);
     let wanted = demand(recipe, &opened);
-    let decoding_bytes = opened.decoding_bytes(wanted);
-    let _reserved = watch.reserve(decoding_bytes.saturating_add(cooking_bytes))?;
+    let frames = sniffed.reel.frames;
+    let bytes = opened.decoding_bytes(wanted).saturating_add(cooking_bytes(
+        recipe,
+        opened.size,
+        opened.orientation,
+        frames,
+    ));
+    let _reserved = watch.reserve(bytes)?;
     let decoded = opened.decode(wanted, &|| watch.check())?;
-    cook(recipe, effort, &decoded, source.len(), watch)
+    cook(recipe, effort, &decoded, source, limits, watch)
 }
 
 #[cfg(test)]
 mod tests {
     use image::{DynamicImage, ImageBuffer, Rgba};
 
-    use super::super::super::config::{ImageConfig, ImageFormat};
+    use super::super::super::config::ImageConfig;
     use super::super::recipe::recipe;
     use super::super::testing;
     use super::super::wish::wish_of;
@@ -179,7 +324,7 @@ mod tests {
             ("avif", ImageFormat::Avif),
         ] {
             let picture = made(&format!("format={name}"), &source).unwrap();
-            assert_eq!((picture.format, picture.width), (format, 40));
+            assert_eq!((picture.media, picture.width), (Media::Picture(format), 40));
             if format != ImageFormat::Avif {
                 testing::assert_corners_of(&picture.bytes, testing::UPRIGHT);
             } else {
@@ -221,7 +366,7 @@ mod tests {
     fn auto_keeps_the_original_unless_it_saves() {
         let photo = testing::noise(64, 64);
         let auto = made("", &testing::png(&photo)).unwrap();
-        assert_eq!(auto.format, ImageFormat::Avif);
+        assert_eq!(auto.media, Media::Picture(ImageFormat::Avif));
         let drawing = testing::png(&testing::corners(16, 16));
         let small_already = made("format=webp", &drawing).unwrap().bytes;
         assert_eq!(made("", &small_already), Err(ImageError::NotSmaller));

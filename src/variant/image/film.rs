@@ -45,6 +45,17 @@ impl Film {
             .sum()
     }
 
+    /// The same film with as many channels in each frame as the richest one has.
+    pub(super) fn in_same_channels(mut self) -> Self {
+        let counts = self.frames.iter().map(|frame| frame.raster.channels);
+        if let Some(richest) = counts.max_by_key(|channels| channels.count()) {
+            for frame in &mut self.frames {
+                frame.raster.widen(richest);
+            }
+        }
+        self
+    }
+
     /// The same film with each frame made anew.
     pub(super) fn map<E>(
         &self,

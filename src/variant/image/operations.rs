@@ -27,6 +27,44 @@ pub(super) struct Operations {
     pub(super) still: bool,
 }
 
+impl Operations {
+    /// Whether the original shows the same, if perhaps larger: a page scales a picture itself, but it does not cut, turn
+    /// or colour it.
+    pub(super) fn can_be_left_out(&self) -> bool {
+        let only_smaller = Self {
+            width: self.width,
+            height: self.height,
+            // Without a cut or room around, gravity says nothing.
+            gravity: self.gravity,
+            // So that what may be enlarged and is not asked to be larger can stay.
+            upscale: self.upscale,
+            ..Self::default()
+        };
+        *self == only_smaller
+    }
+
+    /// The same shape inside a square of that side, for a look at the picture: without what only shows when it
+    /// is large.
+    pub(super) fn within(self, side: u32) -> Self {
+        let longest = self.width.max(self.height).unwrap_or(side).max(1);
+        let boxed = |asked: Option<u32>| {
+            let exact = u64::from(asked.unwrap_or(longest)) * u64::from(side);
+            let asked = u64::from(longest);
+            u32::try_from((exact + asked / 2) / asked).map_or(side, |pixels| pixels.max(1))
+        };
+        let is_shaped = self.width.is_some() && self.height.is_some() && self.fit != Fit::Contain;
+        Self {
+            width: Some(if is_shaped { boxed(self.width) } else { side }),
+            height: Some(if is_shaped { boxed(self.height) } else { side }),
+            fit: if is_shaped { self.fit } else { Fit::Contain },
+            blur: 0,
+            sharpen: 0,
+            still: true,
+            ..self
+        }
+    }
+}
+
 /// How a picture goes into the box of width and height.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Fit {

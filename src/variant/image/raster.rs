@@ -45,6 +45,25 @@ impl Raster {
         self
     }
 
+    /// Gives it these channels, if they are more than it has: nothing changes in what it shows.
+    pub(super) fn widen(&mut self, channels: Channels) {
+        let pixels = &self.pixels;
+        self.pixels = match (self.channels, channels) {
+            (Channels::Grey, Channels::Rgb) => pixels.iter().flat_map(|grey| [*grey; 3]).collect(),
+            (Channels::Grey, Channels::Rgba) => {
+                let opaque = |grey: &u8| [*grey, *grey, *grey, u8::MAX];
+                pixels.iter().flat_map(opaque).collect()
+            }
+            (Channels::Rgb, Channels::Rgba) => {
+                let (pixels, _) = pixels.as_chunks::<3>();
+                let opaque = |[r, g, b]: &[u8; 3]| [*r, *g, *b, u8::MAX];
+                pixels.iter().flat_map(opaque).collect()
+            }
+            _ => return,
+        };
+        self.channels = channels;
+    }
+
     /// Three channels whatever there was; what is transparent shows white, as on a page.
     pub(super) fn rgb_on_white(&self) -> Vec<u8> {
         match self.channels {
@@ -72,30 +91,12 @@ impl Raster {
             .flat_map(|[c, m, y, k]| [through(*c, *k), through(*m, *k), through(*y, *k)])
             .collect()
     }
-
-    /// Whether it looks drawn rather than photographed: more than half of the pixels equal their left
-    /// neighbour, as in screenshots, logos and charts, and almost never under a camera's noise.
-    /// A picture that is all one colour counts as drawn.
-    pub(super) fn looks_drawn(&self) -> bool {
-        let equal = match self.channels {
-            Channels::Grey => equal_neighbours::<1>(&self.pixels),
-            Channels::Rgb => equal_neighbours::<3>(&self.pixels),
-            Channels::Rgba | Channels::Cmyk => equal_neighbours::<4>(&self.pixels),
-        };
-        equal.saturating_mul(2) >= self.pixel_count()
-    }
 }
 
 fn over_white(colour: u8, alpha: u8) -> u8 {
     let (colour, alpha) = (u32::from(colour), u32::from(alpha));
     let mixed = (colour * alpha + 255 * (255 - alpha) + 127) / 255;
     u8::try_from(mixed).unwrap_or(u8::MAX)
-}
-
-fn equal_neighbours<const N: usize>(pixels: &[u8]) -> u64 {
-    let (pixels, _) = pixels.as_chunks::<N>();
-    let equal = pixels.windows(2).filter(|pair| pair.first() == pair.last());
-    equal.fold(0, |count, _| count + 1)
 }
 
 #[cfg(test)]
@@ -133,12 +134,5 @@ mod tests {
         );
         let used = raster(Channels::Rgba, &[1, 2, 3, 255, 4, 5, 6, 254]);
         assert_eq!(used.clone().without_idle_alpha(), used);
-    }
-
-    #[test]
-    fn flat_areas_look_drawn() {
-        assert!(raster(Channels::Grey, &[7, 7, 7, 9, 9, 9]).looks_drawn());
-        assert!(!raster(Channels::Grey, &[1, 2, 3, 4, 5, 5]).looks_drawn());
-        assert!(raster(Channels::Rgb, &[1; 30]).looks_drawn());
     }
 }

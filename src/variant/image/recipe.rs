@@ -6,30 +6,69 @@ use super::super::config::{ImageConfig, ImageFormat, ImageQuality};
 use super::encode::{AVIF_AUTO_PIXELS_MAX, Effort, Output, WEBP_SIDE_MAX};
 use super::error::ImageError;
 use super::metadata::Keep;
-use super::operations::{Fit, Operations};
+use super::operations::Operations;
+use super::placeholder::Placeholder;
 use super::raster::Raster;
 use super::sniff::{Sniffed, SourceFormat};
 use super::wish::{Wish, WishedFormat};
 
 /// Changes when the same recipe makes other bytes than before, so that stored variants are remade.
-const RECIPE_VERSION: u32 = 1;
+const RECIPE_VERSION: u32 = 2;
 
 /// Up to here AVIF is written while a first visitor waits, if a thread is free.
 const AVIF_PROMPT_PIXELS_MAX: u64 = 500_000;
 
-/// A made picture.
+/// How much lower the quality is for clients that save data, of 100.
+const SAVED_QUALITY: u8 = 15;
+
+/// A made picture, or what was asked about one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picture {
-    /// Its format, for `Content-Type`.
-    pub format: ImageFormat,
+    /// What it is, for `Content-Type`.
+    pub media: Media,
     /// The file.
     pub bytes: Bytes,
-    /// Pixels.
+    /// Pixels; of facts and hashes those of the picture that they are about.
     pub width: u32,
-    /// Pixels.
+    /// Pixels; of facts and hashes those of the picture that they are about.
     pub height: u32,
+    /// Whether the same recipe, cooked with all effort, can give a smaller file or a better look.
+    pub may_improve: bool,
     /// How it was made, short: `avif;w=800;from=jpeg`.
     pub detail: String,
+}
+
+/// What came of a recipe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Media {
+    /// A picture.
+    Picture(ImageFormat),
+    /// Facts about one.
+    Json,
+    /// A hash to paint in its place.
+    Text,
+}
+
+impl Media {
+    /// Its short name: `avif`, `json`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Picture(format) => format.name(),
+            Self::Json => "json",
+            Self::Text => "text",
+        }
+    }
+
+    /// Its media type: `image/avif`.
+    #[must_use]
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Self::Picture(format) => format.media_type(),
+            Self::Json => "application/json",
+            Self::Text => "text/plain; charset=utf-8",
+        }
+    }
 }
 
 /// How to make a picture: a wish, and what one client accepts. Equal recipes make the same variant.
@@ -37,11 +76,23 @@ pub struct Picture {
 pub struct Recipe {
     pub(super) operations: Operations,
     quality: Quality,
+    /// Whether the default quality is only where the search for the right one begins (`quality=auto`).
+    pub(super) is_quality_searched: bool,
     target: Target,
+    /// Something small to paint in the picture's place, instead of the picture.
+    pub(super) placeholder: Option<Placeholder>,
     is_progressive: bool,
     /// What of the metadata stays.
     pub(super) keep: Keep,
     pub(super) declared: Option<SourceFormat>,
+}
+
+/// What was found in a picture, by which its format is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Content {
+    /// Drawn rather than photographed, and kept exactly so far.
+    pub(super) is_drawn: bool,
+    pub(super) is_animated: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -56,6 +107,8 @@ enum Target {
     /// The first that suits the picture; the original's when none does.
     Best(Vec<ImageFormat>),
     Exactly(ImageFormat),
+    /// No picture: what is known of it, as JSON.
+    Facts,
 }
 
 /// What a client gets for a wish, given which formats its `Accept` names.
@@ -67,13 +120,12 @@ pub fn recipe(config: &ImageConfig, wish: &Wish, accepts_avif: bool, accepts_web
         // The others are what the original's family falls back to anyway.
         ImageFormat::Jpeg | ImageFormat::Png | ImageFormat::Gif => false,
     };
-    let ImageQuality { jpeg, webp, avif } = config.quality;
     Recipe {
         operations: *wish.operations(),
-        quality: wish
-            .quality()
-            .map_or(Quality::Default { avif, webp, jpeg }, Quality::Asked),
+        quality: quality_of(wish, config.quality),
+        is_quality_searched: false,
         target: match wish.format() {
+            WishedFormat::Facts => Target::Facts,
             WishedFormat::Original => Target::Original,
             WishedFormat::Exactly(format) => Target::Exactly(format),
             WishedFormat::Negotiated => {
@@ -81,8 +133,27 @@ pub fn recipe(config: &ImageConfig, wish: &Wish, accepts_avif: bool, accepts_web
             }
         },
         is_progressive: wish.is_progressive(),
-        keep: wish.metadata().unwrap_or(Keep::None),
+        keep: wish.metadata().unwrap_or(config.keep),
+        placeholder: wish.placeholder(),
         declared: None,
+    }
+}
+
+/// A quality that is the format's own is none that was asked for. Where drawings may stay exact it says that they
+/// shall not, and so counts.
+fn quality_of(wish: &Wish, of_site: ImageQuality) -> Quality {
+    let ImageQuality { jpeg, webp, avif } = of_site;
+    let default = match wish.format() {
+        WishedFormat::Exactly(ImageFormat::Avif) => Some(avif),
+        WishedFormat::Exactly(ImageFormat::Jpeg) => Some(jpeg),
+        WishedFormat::Exactly(ImageFormat::Webp | ImageFormat::Png | ImageFormat::Gif)
+        | WishedFormat::Original
+        | WishedFormat::Negotiated
+        | WishedFormat::Facts => None,
+    };
+    match wish.quality() {
+        Some(quality) if Some(quality) != default => Quality::Asked(quality),
+        _ => Quality::Default { avif, webp, jpeg },
     }
 }
 
@@ -124,30 +195,38 @@ impl Recipe {
         })
     }
 
+    /// For a client that saves data: of lower quality, unless one was asked for.
+    #[must_use]
+    pub fn saving_data(self) -> Self {
+        let lower = |quality: u8| quality.saturating_sub(SAVED_QUALITY).max(1);
+        let quality = match self.quality {
+            Quality::Asked(quality) => Quality::Asked(quality),
+            Quality::Default { avif, webp, jpeg } => Quality::Default {
+                avif: lower(avif),
+                webp: lower(webp),
+                jpeg: lower(jpeg),
+            },
+        };
+        Self { quality, ..self }
+    }
+
     /// Canonical text: equal exactly when the same source makes the same variant.
     #[must_use]
     pub fn key(&self) -> String {
-        let mut key = format!("v{RECIPE_VERSION}");
+        let mut key = format!("v{RECIPE_VERSION}{}", self.operations);
         let mut part = |name: &str, value: &dyn std::fmt::Display| {
             // Writing to a String cannot fail.
             let _written = write!(key, ";{name}={value}");
         };
-        if let Some(width) = self.operations.width {
-            part("w", &width);
-        }
-        if let Some(height) = self.operations.height {
-            part("h", &height);
-        }
-        if self.operations.fit == Fit::Cover {
-            part("fit", &"cover");
-        }
-        match self.quality {
-            Quality::Asked(quality) => part("q", &quality),
-            Quality::Default { avif, webp, jpeg } => {
-                part("q", &format_args!("{avif}.{webp}.{jpeg}"));
-            }
+        if let Some(placeholder) = self.placeholder {
+            part("placeholder", &placeholder.name());
+            return key;
         }
         match &self.target {
+            Target::Facts => {
+                part("f", &"json");
+                return key;
+            }
             Target::Original => part("f", &"original"),
             Target::Exactly(format) => part("f", &format.name()),
             Target::Best(formats) => {
@@ -155,21 +234,83 @@ impl Recipe {
                 part("f", &format_args!("auto({})", names.join(",")));
             }
         }
+        if self.is_quality_searched {
+            part("search", &1);
+        }
+        match (self.quality, &self.target) {
+            (_, Target::Exactly(ImageFormat::Gif)) => {}
+            (Quality::Asked(quality), _) => part("q", &quality),
+            (Quality::Default { avif, .. }, Target::Exactly(ImageFormat::Avif)) => {
+                part("q", &avif);
+            }
+            (Quality::Default { jpeg, .. }, Target::Exactly(ImageFormat::Jpeg)) => {
+                part("q", &jpeg);
+            }
+            (Quality::Default { avif, webp, jpeg }, _) => {
+                part("q", &format_args!("{avif}.{webp}.{jpeg}"));
+            }
+        }
+        if self.is_progressive {
+            part("pass", &"many");
+        }
+        match self.keep {
+            Keep::None => {}
+            Keep::Copyright => part("keep", &"copyright"),
+            Keep::All => part("keep", &"all"),
+        }
         key
     }
 
-    /// The format and its settings, decided from the finished pixels.
-    pub(super) fn output(&self, source: &Sniffed, raster: &Raster, effort: Effort) -> Output {
-        let is_drawn = source.is_lossless && raster.looks_drawn();
+    /// Whether facts are asked for, in place of a picture.
+    pub(super) fn wants_facts(&self) -> bool {
+        self.target == Target::Facts
+    }
+
+    /// Whether frames after the first can be of use.
+    pub(super) fn wants_frames(&self) -> bool {
+        let holds_frames = match &self.target {
+            Target::Exactly(format) => is_animated_format(*format),
+            Target::Original | Target::Best(_) | Target::Facts => true,
+        };
+        holds_frames && !self.operations.still && self.placeholder.is_none()
+    }
+
+    /// Whether the client takes this format as the best for the picture.
+    pub(super) fn accepts(&self, wanted: ImageFormat) -> bool {
+        match &self.target {
+            Target::Best(formats) => formats.contains(&wanted),
+            Target::Exactly(format) => *format == wanted,
+            Target::Original | Target::Facts => false,
+        }
+    }
+
+    /// The format that was asked for by name.
+    pub(super) fn named_format(&self) -> Option<ImageFormat> {
+        match self.target {
+            Target::Exactly(format) => Some(format),
+            Target::Original | Target::Best(_) | Target::Facts => None,
+        }
+    }
+
+    /// The format and its settings, decided from the finished pixels of the first frame.
+    pub(super) fn output(
+        &self,
+        source: &Sniffed,
+        raster: &Raster,
+        content: Content,
+        effort: Effort,
+    ) -> Output {
+        let is_drawn = content.is_drawn;
         let format = match &self.target {
             Target::Exactly(format) => *format,
             Target::Original if source.format == SourceFormat::Avif => ImageFormat::Avif,
-            Target::Original => family(source.format, raster, is_drawn),
+            // Facts are no picture; whoever wants one of them all the same gets the original's.
+            Target::Original | Target::Facts => family(source.format, raster, content),
             Target::Best(formats) => formats
                 .iter()
                 .copied()
-                .find(|format| suits(*format, raster, is_drawn))
-                .unwrap_or_else(|| family(source.format, raster, is_drawn)),
+                .find(|format| suits(*format, raster, content))
+                .unwrap_or_else(|| family(source.format, raster, content)),
         };
         Output {
             format,
@@ -183,21 +324,28 @@ impl Recipe {
 
     /// Whether a result of that size is worth having in place of the source.
     pub(super) fn check_saving(&self, source: usize, result: usize) -> Result<(), ImageError> {
-        let is_asked =
-            self.operations != Operations::default() || matches!(self.quality, Quality::Asked(_));
-        let is_worth_it = match self.target {
-            Target::Exactly(_) => true,
-            Target::Original | Target::Best(_) if is_asked => result < source,
-            // Nobody asked for another picture: 5 % less, or the original stays.
-            Target::Original | Target::Best(_) => {
-                result.saturating_mul(100) <= source.saturating_mul(95)
-            }
-        };
+        let is_worth_it = self.placeholder.is_some()
+            || match self.target {
+                Target::Exactly(_) | Target::Facts => true,
+                Target::Original | Target::Best(_) if !self.operations.can_be_left_out() => true,
+                Target::Original | Target::Best(_) if self.is_asked() => result < source,
+                // Nobody asked for another picture: 5 % less, or the original stays.
+                Target::Original | Target::Best(_) => {
+                    result.saturating_mul(100) <= source.saturating_mul(95)
+                }
+            };
         if is_worth_it {
             Ok(())
         } else {
             Err(ImageError::NotSmaller)
         }
+    }
+
+    /// Whether anything is asked for but the best format.
+    pub(super) fn is_asked(&self) -> bool {
+        self.operations != Operations::default()
+            || matches!(self.quality, Quality::Asked(_))
+            || matches!(self.target, Target::Exactly(_))
     }
 
     fn quality_of(&self, format: ImageFormat) -> u8 {
@@ -214,27 +362,38 @@ impl Recipe {
 }
 
 /// Drawings stay exact, which only WebP does among the better formats; AVIF must end in time.
-fn suits(format: ImageFormat, raster: &Raster, is_drawn: bool) -> bool {
+fn suits(format: ImageFormat, raster: &Raster, content: Content) -> bool {
+    if content.is_animated && !is_animated_format(format) {
+        return false;
+    }
     match format {
-        ImageFormat::Avif => !is_drawn && raster.pixel_count() <= AVIF_AUTO_PIXELS_MAX,
+        ImageFormat::Avif => !content.is_drawn && raster.pixel_count() <= AVIF_AUTO_PIXELS_MAX,
         ImageFormat::Webp => raster.width.max(raster.height) <= WEBP_SIDE_MAX,
         ImageFormat::Jpeg | ImageFormat::Png | ImageFormat::Gif => true,
     }
 }
 
 /// The original's own format, or for those that we do not write the nearest that every browser shows.
-fn family(source: SourceFormat, raster: &Raster, is_drawn: bool) -> ImageFormat {
+fn family(source: SourceFormat, raster: &Raster, content: Content) -> ImageFormat {
     match source {
-        SourceFormat::Jpeg => ImageFormat::Jpeg,
         SourceFormat::Webp => ImageFormat::Webp,
+        _ if content.is_animated => ImageFormat::Gif,
+        SourceFormat::Jpeg => ImageFormat::Jpeg,
         SourceFormat::Png | SourceFormat::Gif => ImageFormat::Png,
         SourceFormat::Bmp | SourceFormat::Tiff | SourceFormat::Avif
-            if raster.has_alpha() || is_drawn =>
+            if raster.has_alpha() || content.is_drawn =>
         {
             ImageFormat::Png
         }
         // Whoever takes AVIF has been given it before it came to this.
         SourceFormat::Bmp | SourceFormat::Tiff | SourceFormat::Avif => ImageFormat::Jpeg,
+    }
+}
+
+fn is_animated_format(format: ImageFormat) -> bool {
+    match format {
+        ImageFormat::Webp | ImageFormat::Gif => true,
+        ImageFormat::Avif | ImageFormat::Jpeg | ImageFormat::Png => false,
     }
 }
 
@@ -264,28 +423,59 @@ mod tests {
 
     #[test]
     fn keys_are_canonical() {
-        check_key("", true, true, "v1;q=60.78.80;f=auto(avif,webp)");
-        check_key("", false, true, "v1;q=60.78.80;f=auto(webp)");
-        check_key("", false, false, "v1;q=60.78.80;f=auto()");
-        check_key(
-            "width=50&dpr=2",
-            false,
-            true,
-            "v1;w=100;q=60.78.80;f=auto(webp)",
-        );
-        check_key(
+        let of_site = ";q=60.78.80;keep=copyright";
+        let check = |query, avif, webp, key: &str| {
+            check_key(query, avif, webp, &key.replace('…', of_site));
+        };
+        check("", true, true, "v2;f=auto(avif,webp)…");
+        check("", false, true, "v2;f=auto(webp)…");
+        check("", false, false, "v2;f=auto()…");
+        check("width=50&dpr=2", false, true, "v2;width=100;f=auto(webp)…");
+        check(
             "width=100&fit=cover&x=1",
             false,
             true,
-            "v1;w=100;q=60.78.80;f=auto(webp)",
+            "v2;width=100;f=auto(webp)…",
         );
         check_key(
-            "fit=cover&height=9&width=8&quality=7",
+            "fit=cover&height=9&width=8&quality=7&metadata=none",
             false,
             false,
-            "v1;w=8;h=9;fit=cover;q=7;f=auto()",
+            "v2;width=8;height=9;fit=cover;f=auto();q=7",
         );
-        check_key("format=jpeg", true, true, "v1;q=60.78.80;f=jpeg");
+        check("metadata=copyright", false, true, "v2;f=auto(webp)…");
+        check("format=jpeg", true, true, "v2;f=jpeg;q=80;keep=copyright");
+        check(
+            "format=jpeg&quality=80",
+            true,
+            false,
+            "v2;f=jpeg;q=80;keep=copyright",
+        );
+        check(
+            "format=pjpg",
+            true,
+            true,
+            "v2;f=jpeg;q=80;pass=many;keep=copyright",
+        );
+        check(
+            "format=webp&quality=78",
+            true,
+            true,
+            "v2;f=webp;q=78;keep=copyright",
+        );
+        check("format=json&width=8", true, true, "v2;f=json");
+        check("placeholder=lqip", true, true, "v2;placeholder=lqip");
+    }
+
+    #[test]
+    fn who_saves_data_gets_a_lower_quality_unless_one_is_asked_for() {
+        let saving = |query| recipe_of(query, false, true).saving_data().key();
+        assert_eq!(saving(""), "v2;f=auto(webp);q=45.63.65;keep=copyright");
+        assert_eq!(saving("format=avif"), "v2;f=avif;q=45;keep=copyright");
+        assert_eq!(
+            saving("quality=80"),
+            recipe_of("quality=80", false, true).key()
+        );
     }
 
     #[test]
@@ -293,14 +483,15 @@ mod tests {
         let config = ImageConfig {
             formats: vec![ImageFormat::Webp, ImageFormat::Avif],
             auto: false,
+            keep: Keep::None,
             ..config()
         };
         let (wish, _) = wish_of(&config, "/a.png", Some("format=auto")).unwrap();
         let made = recipe(&config, &wish.unwrap(), true, true);
-        assert_eq!(made.key(), "v1;q=60.78.80;f=auto(webp,avif)");
+        assert_eq!(made.key(), "v2;f=auto(webp,avif);q=60.78.80");
         let (wish, _) = wish_of(&config, "/a.png", Some("height=4")).unwrap();
         let made = recipe(&config, &wish.unwrap(), true, true);
-        assert_eq!(made.key(), "v1;h=4;q=60.78.80;f=original");
+        assert_eq!(made.key(), "v2;height=4;f=original;q=60.78.80");
     }
 
     fn raster(side: u32, drawn: bool) -> Raster {
@@ -328,7 +519,11 @@ mod tests {
             reel: Reel::STILL,
             jpeg: None,
         };
-        let output = recipe_of(query, true, true).output(&sniffed, raster, Effort::First);
+        let content = Content {
+            is_drawn: sniffed.is_lossless && raster.pixels.iter().all(|value| *value == 5),
+            is_animated: false,
+        };
+        let output = recipe_of(query, true, true).output(&sniffed, raster, content, Effort::First);
         assert_eq!((output.format, output.quality, output.is_lossless), expect);
     }
 
@@ -354,7 +549,16 @@ mod tests {
 
     #[test]
     fn without_better_formats_the_family_stays() {
-        let family = |source, drawn| family(source, &raster(9, drawn), drawn);
+        let content = |is_drawn, is_animated| Content {
+            is_drawn,
+            is_animated,
+        };
+        let film = |source| family(source, &raster(9, false), content(false, true));
+        assert_eq!(film(SourceFormat::Gif), ImageFormat::Gif);
+        assert_eq!(film(SourceFormat::Png), ImageFormat::Gif);
+        assert_eq!(film(SourceFormat::Webp), ImageFormat::Webp);
+        let family =
+            |source, is_drawn| family(source, &raster(9, is_drawn), content(is_drawn, false));
         assert_eq!(family(SourceFormat::Jpeg, false), ImageFormat::Jpeg);
         assert_eq!(family(SourceFormat::Png, false), ImageFormat::Png);
         assert_eq!(family(SourceFormat::Gif, true), ImageFormat::Png);
@@ -376,6 +580,7 @@ mod tests {
         check("width=5", 1000, false);
         check("quality=5", 1000, false);
         check("format=png", 5000, true);
+        check("width=5&height=5&fit=cover", 5000, true);
         check("format=png&width=5", 5000, true);
     }
 }

@@ -1,129 +1,105 @@
+use std::cell::RefCell;
+
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 
 use super::super::error::ImageError;
-use super::super::operations::Fit;
 use super::super::raster::{Channels, Raster};
-use super::super::wish::scaled;
-
-/// Which part of the source becomes a picture of which size.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(in super::super) struct Geometry {
-    /// The part, in the middle of the source.
-    pub(in super::super) crop: (f64, f64),
-    pub(in super::super) width: u32,
-    pub(in super::super) height: u32,
-}
-
-/// Never enlarges: a box larger than the picture keeps its shape and shrinks to it.
-pub(in super::super) fn geometry(
-    (width, height): (u32, u32),
-    wanted_width: Option<u32>,
-    wanted_height: Option<u32>,
-    fit: Fit,
-) -> Geometry {
-    match (wanted_width, wanted_height, fit) {
-        (Some(box_width), Some(box_height), Fit::Cover) => {
-            cover((width, height), (box_width.max(1), box_height.max(1)))
-        }
-        // Padding and stretching are not there yet.
-        (_, _, Fit::Contain | Fit::Cover | Fit::Pad | Fit::Fill) => {
-            contain((width, height), wanted_width, wanted_height)
-        }
-    }
-}
-
-fn contain(
-    (width, height): (u32, u32),
-    wanted_width: Option<u32>,
-    wanted_height: Option<u32>,
-) -> Geometry {
-    let by_width = wanted_width.map_or(width, |wanted| wanted.clamp(1, width));
-    let by_height = wanted_height.map_or(height, |wanted| wanted.clamp(1, height));
-    // The side that shrinks more rules: by_width / width against by_height / height, without division.
-    let width_rules = product(by_width, height) <= product(by_height, width);
-    let (new_width, new_height) = if width_rules {
-        (by_width, scaled(height, by_width, width))
-    } else {
-        (scaled(width, by_height, height), by_height)
-    };
-    Geometry {
-        crop: (f64::from(width), f64::from(height)),
-        width: new_width,
-        height: new_height,
-    }
-}
-
-fn cover((width, height): (u32, u32), (box_width, box_height): (u32, u32)) -> Geometry {
-    let aspect = f64::from(box_width) / f64::from(box_height);
-    let source_is_wider = product(width, box_height) >= product(box_width, height);
-    if source_is_wider {
-        let new_height = box_height.min(height);
-        Geometry {
-            crop: (
-                (f64::from(height) * aspect).min(f64::from(width)),
-                f64::from(height),
-            ),
-            width: scaled(box_width, new_height, box_height),
-            height: new_height,
-        }
-    } else {
-        let new_width = box_width.min(width);
-        Geometry {
-            crop: (
-                f64::from(width),
-                (f64::from(width) / aspect).min(f64::from(height)),
-            ),
-            width: new_width,
-            height: scaled(box_height, new_width, box_width),
-        }
-    }
-}
-
-impl Geometry {
-    /// The same for a source whose rows and columns are swapped.
-    pub(in super::super) fn swapped(self) -> Self {
-        Self {
-            crop: (self.crop.1, self.crop.0),
-            width: self.height,
-            height: self.width,
-        }
-    }
-
-    fn is_whole(&self, source: &Raster) -> bool {
-        self.crop == (f64::from(source.width), f64::from(source.height))
-    }
-}
+use super::plan::Part;
 
 /// From this reduction on, a box filter first takes the picture to twice the target: some 4 × less work
 /// for the same look, because Lanczos' support grows with the reduction.
 const BOX_FROM: f64 = 4.0;
 
-pub(in super::super) fn resize(source: &Raster, geometry: &Geometry) -> Result<Raster, ImageError> {
-    if geometry.is_whole(source)
-        && (geometry.width, geometry.height) == (source.width, source.height)
-    {
-        return Ok(source.clone());
-    }
-    let reduction = (geometry.crop.0 / f64::from(geometry.width))
-        .min(geometry.crop.1 / f64::from(geometry.height));
-    if reduction < BOX_FROM {
-        return convolve(source, geometry, FilterType::Lanczos3);
-    }
-    let between = Geometry {
-        crop: geometry.crop,
-        width: geometry.width.saturating_mul(2),
-        height: geometry.height.saturating_mul(2),
-    };
-    let halfway = convolve(source, &between, FilterType::Box)?;
-    let rest = Geometry {
-        crop: (f64::from(halfway.width), f64::from(halfway.height)),
-        ..*geometry
-    };
-    convolve(&halfway, &rest, FilterType::Lanczos3)
+/// A resizer that has seen more pixels than these lets go of its buffers, so that an idle thread holds
+/// some megabytes at most.
+const KEPT_PIXELS_MAX: u64 = 1 << 20;
+
+thread_local! {
+    static RESIZER: RefCell<Resizer> = RefCell::new(Resizer::new());
 }
 
-fn convolve(source: &Raster, to: &Geometry, filter: FilterType) -> Result<Raster, ImageError> {
+/// Takes `part` of `source` and makes it `size` pixels large.
+pub(in super::super) fn resize(
+    source: &Raster,
+    part: Part,
+    size: (u32, u32),
+) -> Result<Raster, ImageError> {
+    let part = inside(source, part);
+    if is_whole(source, part) && size == (source.width, source.height) {
+        return Ok(source.clone());
+    }
+    let reduction = (part.width / f64::from(size.0)).min(part.height / f64::from(size.1));
+    if reduction < BOX_FROM {
+        return convolve(source, part, size, FilterType::Lanczos3);
+    }
+    let between = (size.0.saturating_mul(2), size.1.saturating_mul(2));
+    let halfway = convolve(source, part, between, FilterType::Box)?;
+    let all = Part::whole(between);
+    convolve(&halfway, all, size, FilterType::Lanczos3)
+}
+
+impl Part {
+    /// All of a picture of that size.
+    pub(in super::super) fn whole((width, height): (u32, u32)) -> Self {
+        Self {
+            left: 0.0,
+            top: 0.0,
+            width: f64::from(width),
+            height: f64::from(height),
+        }
+    }
+
+    /// The same in a raster whose decoder made one pixel of `reduction` × `reduction`. The last column and row of
+    /// such a raster may stand for fewer pixels, and so does what is taken of them: nothing shifts.
+    pub(in super::super) fn reduced(
+        self,
+        full: (u32, u32),
+        reduction: u8,
+        source: &Raster,
+    ) -> Self {
+        let by = u32::from(reduction.max(1));
+        let is_exact = (full.0.div_ceil(by), full.1.div_ceil(by)) == (source.width, source.height);
+        let (x, y) = if is_exact {
+            (1.0 / f64::from(by), 1.0 / f64::from(by))
+        } else {
+            (
+                f64::from(source.width) / f64::from(full.0.max(1)),
+                f64::from(source.height) / f64::from(full.1.max(1)),
+            )
+        };
+        Self {
+            left: self.left * x,
+            top: self.top * y,
+            width: self.width * x,
+            height: self.height * y,
+        }
+    }
+}
+
+/// Rounding may have led a hair over an edge.
+fn inside(source: &Raster, part: Part) -> Part {
+    let (width, height) = (f64::from(source.width), f64::from(source.height));
+    let left = part.left.clamp(0.0, width);
+    let top = part.top.clamp(0.0, height);
+    Part {
+        left,
+        top,
+        width: part.width.min(width - left),
+        height: part.height.min(height - top),
+    }
+}
+
+fn is_whole(source: &Raster, part: Part) -> bool {
+    part == Part::whole((source.width, source.height))
+}
+
+fn convolve(
+    source: &Raster,
+    part: Part,
+    (width, height): (u32, u32),
+    filter: FilterType,
+) -> Result<Raster, ImageError> {
     let failed = |error: &dyn std::fmt::Display| ImageError::Encode {
         detail: format!("resize: {error}"),
     };
@@ -132,108 +108,60 @@ fn convolve(source: &Raster, to: &Geometry, filter: FilterType) -> Result<Raster
         Channels::Rgb => PixelType::U8x3,
         Channels::Rgba | Channels::Cmyk => PixelType::U8x4,
     };
-    let (left, top) = (
-        (f64::from(source.width) - to.crop.0) / 2.0,
-        (f64::from(source.height) - to.crop.1) / 2.0,
-    );
     let options = ResizeOptions::new()
         .resize_alg(ResizeAlg::Convolution(filter))
+        // Weighed by alpha, so that the colour of what cannot be seen does not show.
         .use_alpha(source.has_alpha())
-        .crop(left.max(0.0), top.max(0.0), to.crop.0, to.crop.1);
-    let channels = source.channels;
+        .crop(part.left, part.top, part.width, part.height);
     let from = ImageRef::new(source.width, source.height, &source.pixels, pixel)
         .map_err(|error| failed(&error))?;
-    let mut into = Image::new(to.width, to.height, pixel);
-    Resizer::new()
-        .resize(&from, &mut into, &options)
-        .map_err(|error| failed(&error))?;
+    let mut into = Image::new(width, height, pixel);
+    RESIZER.with_borrow_mut(|resizer| {
+        let resized = resizer.resize(&from, &mut into, &options);
+        if source.pixel_count() > KEPT_PIXELS_MAX {
+            resizer.reset_internal_buffers();
+        }
+        resized.map_err(|error| failed(&error))
+    })?;
     Ok(Raster {
-        width: to.width,
-        height: to.height,
-        channels,
+        width,
+        height,
+        channels: source.channels,
         pixels: into.into_vec(),
     })
-}
-
-fn product(a: u32, b: u32) -> u64 {
-    u64::from(a) * u64::from(b)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[track_caller]
-    fn check(source: (u32, u32), wanted: (u32, u32), fit: Fit, size: (u32, u32), crop: (f64, f64)) {
-        let some = |side| (side > 0).then_some(side);
-        let found = geometry(source, some(wanted.0), some(wanted.1), fit);
-        assert_eq!((found.width, found.height), size);
-        assert!(
-            (found.crop.0 - crop.0).abs() < 0.01 && (found.crop.1 - crop.1).abs() < 0.01,
-            "{:?}",
-            found.crop
-        );
-    }
-
-    #[test]
-    fn contain_keeps_the_whole_picture_inside_the_box() {
-        let all = (400.0, 200.0);
-        for (wanted, size) in [
-            ((0, 0), (400, 200)),
-            ((200, 0), (200, 100)),
-            ((0, 50), (100, 50)),
-            ((200, 200), (200, 100)),
-            ((300, 50), (100, 50)),
-            ((401, 0), (400, 200)),
-            ((1000, 1000), (400, 200)),
-            ((1000, 100), (200, 100)),
-            ((1, 0), (1, 1)),
-            ((133, 0), (133, 67)),
-        ] {
-            check((400, 200), wanted, Fit::Contain, size, all);
-        }
-        check((4000, 1), (10, 0), Fit::Contain, (10, 1), (4000.0, 1.0));
-    }
-
-    #[test]
-    fn cover_fills_the_box_and_cuts_evenly() {
-        for (wanted, size, crop) in [
-            ((100, 100), (100, 100), (200.0, 200.0)),
-            ((200, 50), (200, 50), (400.0, 100.0)),
-            ((400, 200), (400, 200), (400.0, 200.0)),
-            ((800, 800), (200, 200), (200.0, 200.0)),
-            ((800, 200), (400, 100), (400.0, 100.0)),
-            ((100, 0), (100, 50), (400.0, 200.0)),
-            ((100, 1), (100, 1), (400.0, 4.0)),
-        ] {
-            check((400, 200), wanted, Fit::Cover, size, crop);
-        }
-    }
-
-    fn halves(width: u32, height: u32, channels: Channels) -> Raster {
-        let mut pixels = Vec::new();
-        for _ in 0..height {
-            for x in 0..width {
-                let value = if x < width / 2 { 10 } else { 200 };
-                pixels.extend(std::iter::repeat_n(value, channels.count()));
-            }
-        }
+    fn made(
+        (width, height): (u32, u32),
+        channels: Channels,
+        colour: impl Fn(u32, u32) -> Vec<u8>,
+    ) -> Raster {
+        let places = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
         Raster {
             width,
             height,
             channels,
-            pixels,
+            pixels: places.flat_map(|(x, y)| colour(x, y)).collect(),
         }
+    }
+
+    fn halves(width: u32, height: u32, channels: Channels) -> Raster {
+        made((width, height), channels, |x, _| {
+            vec![if x < width / 2 { 10 } else { 200 }; channels.count()]
+        })
     }
 
     #[test]
     fn pixels_keep_their_places_and_values() {
         for channels in [Channels::Grey, Channels::Rgb, Channels::Rgba] {
-            for width in [3, 8, 20, 40] {
+            for width in [4, 8, 20, 40] {
                 let source = halves(80, 40, channels);
-                let shape = geometry((80, 40), Some(width), None, Fit::Contain);
-                let small = resize(&source, &shape).unwrap();
-                assert_eq!((small.width, small.height), (shape.width, shape.height));
+                let small = resize(&source, Part::whole((80, 40)), (width, width / 2)).unwrap();
+                assert_eq!((small.width, small.height), (width, width / 2));
                 assert_eq!(
                     small.pixels.len(),
                     usize::try_from(small.pixel_count()).unwrap() * channels.count()
@@ -249,20 +177,97 @@ mod tests {
     }
 
     #[test]
-    fn cover_takes_the_middle() {
-        let shape = geometry((80, 40), Some(4), Some(4), Fit::Cover);
-        let small = resize(&halves(80, 40, Channels::Grey), &shape).unwrap();
+    fn only_the_part_is_taken() {
+        let part = Part {
+            left: 20.0,
+            ..Part::whole((40, 40))
+        };
+        let small = resize(&halves(80, 40, Channels::Grey), part, (4, 4)).unwrap();
         assert!(
             small.pixels[0] < 60 && small.pixels[3] > 150,
             "{:?}",
             small.pixels
         );
+        let right = Part {
+            left: 40.0,
+            ..Part::whole((40, 40))
+        };
+        let same = resize(&halves(80, 40, Channels::Grey), right, (40, 40)).unwrap();
+        assert_eq!(same.pixels, [200; 1600]);
     }
 
     #[test]
     fn nothing_to_do_changes_no_pixel() {
         let source = halves(8, 8, Channels::Rgb);
-        let shape = geometry((8, 8), Some(100), None, Fit::Contain);
-        assert_eq!(resize(&source, &shape).unwrap(), source);
+        assert_eq!(
+            resize(&source, Part::whole((8, 8)), (8, 8)).unwrap(),
+            source
+        );
+    }
+
+    #[test]
+    fn black_ink_is_not_alpha() {
+        let inks = made((16, 16), Channels::Cmyk, |x, _| {
+            vec![200, 100, 50, if x < 8 { 0 } else { 255 }]
+        });
+        let small = resize(&inks, Part::whole((16, 16)), (4, 4)).unwrap();
+        let (quads, _) = small.pixels.as_chunks::<4>();
+        assert!(quads.iter().all(|quad| quad[..3] == [200, 100, 50]));
+    }
+
+    #[test]
+    fn colours_that_cannot_be_seen_do_not_bleed() {
+        // Transparent green around an opaque red square.
+        let source = made((64, 64), Channels::Rgba, |x, y| {
+            if (16..48).contains(&x) && (16..48).contains(&y) {
+                vec![200, 0, 0, 255]
+            } else {
+                vec![0, 255, 0, 0]
+            }
+        });
+        for side in [48, 30, 16, 9, 5] {
+            let small = resize(&source, Part::whole((64, 64)), (side, side)).unwrap();
+            let (quads, _) = small.pixels.as_chunks::<4>();
+            for [r, g, b, alpha] in quads.iter().filter(|[.., alpha]| *alpha > 16) {
+                assert!(
+                    *r > 180 && *g < 20 && *b < 20,
+                    "{side}: {:?}",
+                    [r, g, b, alpha]
+                );
+            }
+        }
+    }
+
+    /// A ramp whose value tells the place: a shift of half a pixel shows.
+    #[test]
+    fn a_reduced_raster_gives_the_same_picture() {
+        let full = (801, 403);
+        // In halves of a pixel, so as to be whole.
+        let ramp = |x: u32, y: u32| vec![u8::try_from((x * 4 + y + 16) / 32).unwrap()];
+        let whole = made(full, Channels::Grey, |x, y| ramp(2 * x, 2 * y));
+        let part = Part {
+            left: 100.0,
+            top: 50.0,
+            width: 600.0,
+            height: 300.0,
+        };
+        let exact = resize(&whole, part, (30, 15)).unwrap();
+        for by in [2_u8, 4, 8] {
+            let step = u32::from(by);
+            let middle = |n: u32| 2 * n * step + step - 1;
+            let size = (full.0.div_ceil(step), full.1.div_ceil(step));
+            let reduced = made(size, Channels::Grey, |x, y| ramp(middle(x), middle(y)));
+            let found = resize(&reduced, part.reduced(full, by, &reduced), (30, 15)).unwrap();
+            let furthest = exact.pixels.iter().zip(&found.pixels);
+            let furthest = furthest.map(|(a, b)| a.abs_diff(*b)).max();
+            assert!(furthest <= Some(1), "1/{by}: {furthest:?}");
+        }
+    }
+
+    #[test]
+    fn pictures_may_be_enlarged() {
+        let large = resize(&halves(4, 2, Channels::Grey), Part::whole((4, 2)), (40, 20)).unwrap();
+        let ends = (large.pixels[0], large.pixels[39]);
+        assert!(ends.0 < 20 && ends.1 > 190, "{ends:?}");
     }
 }

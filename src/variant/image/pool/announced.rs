@@ -13,13 +13,16 @@ use super::memory::Ticket;
 use super::queue::{Entry, Pushed};
 use super::sources::FoundFile;
 use super::worker::Job;
-use super::{Order, Refused, Shared, Urgency};
+use super::{JobRefused, Order, Shared, Urgency};
 
 /// How long a job may wait that nobody waits for.
 const BACKGROUND_WAIT: Duration = Duration::from_secs(30);
 
 /// The best result may take this many times as long as the first one.
 const UPGRADE_PATIENCE: u32 = 4;
+
+/// What a file is taken to have until it is known.
+const UNKNOWN_FILE_BYTES: u64 = 4 << 20;
 
 /// Where the number of a job stands that is not in the queue.
 const NO_JOB: u64 = 0;
@@ -94,7 +97,7 @@ impl<C: Craft> Intent<C> {
     /// The source's bytes, or whose turn it is to collect them. `length` is what is known of them.
     pub(super) fn source(&self, length: Option<u64>) -> Source<C> {
         let limit = self.shared.limits.max_source_bytes;
-        let length = length.map_or(limit, |length| length.min(limit));
+        let length = length.unwrap_or(UNKNOWN_FILE_BYTES).min(limit);
         let source = self.order.source;
         match self.shared.state.lock().sources.file(source, length) {
             FoundFile::Here(bytes) => Source::Here(bytes),
@@ -139,7 +142,7 @@ impl<C: Craft> Intent<C> {
 
     /// Makes the picture. Cancel-safe: dropping the future takes a waiting job out of the queue and stops a running
     /// one between its stages.
-    pub(super) async fn render(&self, file: Bytes) -> Result<Picture, Refused> {
+    pub(super) async fn render(&self, file: Bytes) -> Result<Picture, JobRefused> {
         let outcome = self.rendered(file).await;
         if let Err(refused) = &outcome {
             let reason = refused.error.as_str();
@@ -148,11 +151,11 @@ impl<C: Craft> Intent<C> {
         outcome
     }
 
-    async fn rendered(&self, file: Bytes) -> Result<Picture, Refused> {
+    async fn rendered(&self, file: Bytes) -> Result<Picture, JobRefused> {
         let limits = &self.shared.limits;
         if file.len() as u64 > limits.max_source_bytes {
             let error = ImageError::TooLarge { what: "its file" };
-            return Err(Refused::of_source(error));
+            return Err(JobRefused::of_source(error));
         }
         let (started, mut starts) = oneshot::channel();
         let (done, result) = oneshot::channel();
@@ -209,10 +212,10 @@ impl<C: Craft> Intent<C> {
         }
     }
 
-    fn push(&self, job: Job) -> Result<u64, Refused> {
+    fn push(&self, job: Job) -> Result<u64, JobRefused> {
         let mut state = self.shared.state.lock();
         if state.is_closed || state.threads == 0 {
-            return Err(Refused::of_form(ImageError::Closed));
+            return Err(JobRefused::of_form(ImageError::Closed));
         }
         state.jobs += 1;
         let number = state.jobs;
@@ -230,7 +233,7 @@ impl<C: Craft> Intent<C> {
         });
         drop(state);
         match pushed {
-            Pushed::Full => return Err(Refused::of_form(ImageError::QueueFull)),
+            Pushed::Full => return Err(JobRefused::of_form(ImageError::QueueFull)),
             // Its waiter is told by the drop of its sender.
             Pushed::InPlaceOf(displaced) => drop(displaced),
             Pushed::Waits => {}
@@ -264,10 +267,10 @@ struct Waiter<'a, C: Craft> {
 
 impl<C: Craft> Waiter<'_, C> {
     /// It is not waited for any longer, for this reason.
-    fn ended(&mut self, error: ImageError) -> Refused {
+    fn ended(&mut self, error: ImageError) -> JobRefused {
         self.stop();
         self.is_over = true;
-        Refused::of_form(error)
+        JobRefused::of_form(error)
     }
 
     fn stop(&self) {

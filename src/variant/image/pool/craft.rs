@@ -79,7 +79,12 @@ impl Craft for Codecs {
             own,
             together,
             decoding_bytes: opened.decoding_bytes(together),
-            cooking_bytes: cooking_bytes(recipe, opened.size, opened.orientation),
+            cooking_bytes: cooking_bytes(
+                recipe,
+                opened.size,
+                opened.orientation,
+                opened.frames(own),
+            ),
         })
     }
 
@@ -111,6 +116,6 @@ impl Craft for Codecs {
             Urgency::Answer | Urgency::Behind => Effort::First,
             Urgency::Upgrade => Effort::Best,
         };
-        cook(recipe, effort, decoded, file.len(), ticket)
+        cook(recipe, effort, decoded, file, &self.limits, ticket)
     }
 }

@@ -52,14 +52,14 @@ pub struct Order {
 
 /// Why there is no picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
+pub struct JobRefused {
     /// The reason.
     pub error: ImageError,
     /// Whether the source is to blame, so that no other recipe will do better.
     pub of_source: bool,
 }
 
-impl Refused {
+impl JobRefused {
     fn of_form(error: ImageError) -> Self {
         Self {
             error,
@@ -163,8 +163,8 @@ impl Announced {
     /// stages.
     ///
     /// # Errors
-    /// See [`Refused`]; in every case the original can be served.
-    pub async fn render(&self, file: Bytes) -> Result<Picture, Refused> {
+    /// See [`JobRefused`]; in every case the original can be served.
+    pub async fn render(&self, file: Bytes) -> Result<Picture, JobRefused> {
         self.0.render(file).await
     }
 }

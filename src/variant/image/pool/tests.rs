@@ -3,6 +3,7 @@ use std::sync::mpsc;
 use super::super::super::config::{ImageConfig, ImageFormat};
 use super::super::cook::Watch;
 use super::super::decode::Demand;
+use super::super::recipe::Media;
 use super::super::recipe::recipe;
 use super::super::testing;
 use super::super::wish::wish_of;
@@ -21,10 +22,11 @@ pub(super) fn recipe_of(query: &str) -> Recipe {
 
 fn picture() -> Picture {
     Picture {
-        format: ImageFormat::Png,
+        media: Media::Picture(ImageFormat::Png),
         bytes: Bytes::from_static(b"made"),
         width: 1,
         height: 1,
+        may_improve: false,
         detail: String::new(),
     }
 }
@@ -107,12 +109,12 @@ fn order(source: u128, query: &str) -> Order {
 }
 
 impl<C: Craft> Pool<C> {
-    async fn make(&self, order: Order, file: &'static [u8]) -> Result<Picture, Refused> {
+    async fn make(&self, order: Order, file: &'static [u8]) -> Result<Picture, JobRefused> {
         let intent = Intent::new(&self.shared, order);
         intent.render(Bytes::from_static(file)).await
     }
 
-    fn start(&self, order: Order) -> tokio::task::JoinHandle<Result<Picture, Refused>> {
+    fn start(&self, order: Order) -> tokio::task::JoinHandle<Result<Picture, JobRefused>> {
         let intent = Intent::new(&self.shared, order);
         tokio::spawn(async move { intent.render(Bytes::from_static(b"abc")).await })
     }
@@ -131,7 +133,7 @@ impl<C: Craft> Pool<C> {
     }
 }
 
-fn error_of(outcome: Result<Picture, Refused>) -> ImageError {
+fn error_of(outcome: Result<Picture, JobRefused>) -> ImageError {
     outcome.unwrap_err().error
 }
 
@@ -176,7 +178,10 @@ async fn pictures_are_made_and_counted() {
     let source = Bytes::from(testing::png(&testing::noise(32, 32)));
     let announced = pool.announce(order(1, "width=16&format=jpeg"));
     let made = announced.render(source.clone()).await.unwrap();
-    assert_eq!((made.format, made.width), (ImageFormat::Jpeg, 16));
+    assert_eq!(
+        (made.media, made.width),
+        (Media::Picture(ImageFormat::Jpeg), 16)
+    );
     let stats = pool.stats();
     assert_eq!((stats.jobs, stats.decodes, stats.shared_decodes), (1, 1, 0));
     assert_eq!(stats.bytes_in, source.len() as u64);
@@ -240,9 +245,9 @@ async fn a_panic_ends_only_its_own_job() {
         Ok(picture())
     });
     let bad = pool.make(order(1, ""), b"bad").await.unwrap_err();
-    assert_eq!(bad, Refused::of_form(ImageError::Panicked));
+    assert_eq!(bad, JobRefused::of_form(ImageError::Panicked));
     let worse = pool.make(order(2, ""), b"panics").await.unwrap_err();
-    assert_eq!(worse, Refused::of_source(ImageError::Panicked));
+    assert_eq!(worse, JobRefused::of_source(ImageError::Panicked));
     assert_eq!(pool.make(order(3, ""), b"good").await, Ok(picture()));
     assert_eq!(pool.refusals("panicked"), 2);
 }

@@ -15,7 +15,7 @@ use super::craft::{Craft, Decoding, Look};
 use super::memory::{Reservation, Ticket};
 use super::queue::Entry;
 use super::sources::{Found, Kept};
-use super::{Refused, Shared, Urgency};
+use super::{JobRefused, Shared, Urgency};
 
 /// Below everything that answers requests.
 pub(super) const NICENESS: i32 = 10;
@@ -40,7 +40,7 @@ pub(super) struct Job {
     pub(super) ticket: Ticket,
     pub(super) came: Duration,
     pub(super) started: oneshot::Sender<()>,
-    pub(super) done: oneshot::Sender<Result<Picture, Refused>>,
+    pub(super) done: oneshot::Sender<Result<Picture, JobRefused>>,
 }
 
 impl<C: Craft> Shared<C> {
@@ -137,7 +137,7 @@ impl<C: Craft> Shared<C> {
             spent = processor_time().saturating_sub(begun);
             let made = outcome.as_ref().ok();
             let lengths = made.map(|picture| (job.file.len() as u64, picture.bytes.len() as u64));
-            let format = made.map_or("none", |picture| picture.format.name());
+            let format = made.map_or("none", |picture| picture.media.name());
             self.counters.job(&site, format, spent, lengths);
             // An error here is a waiter that gave up, which it has counted itself.
             let _unwanted = job.done.send(outcome);
@@ -157,23 +157,23 @@ impl<C: Craft> Shared<C> {
         recipe: &Recipe,
         file: &[u8],
         ticket: &Ticket,
-    ) -> Result<Picture, Refused> {
+    ) -> Result<Picture, JobRefused> {
         // Ends with a picture or a refusal: another turn is only taken when what was decoded has been given up.
         loop {
-            ticket.check().map_err(Refused::of_form)?;
+            ticket.check().map_err(JobRefused::of_form)?;
             let all = self.state.lock().sources.recipes(source);
             let look = guarded(|| self.craft.look(recipe, &all, file))
                 .map_err(|error| self.fail(source, error))?;
             let cook = |kept: &Kept<C::Decoded>| {
                 let what = (recipe, urgency);
                 guarded(|| self.craft.cook(what, &kept.decoded, file, ticket))
-                    .map_err(Refused::of_form)
+                    .map_err(JobRefused::of_form)
             };
             match self.claim(source, &look, ticket)? {
                 Claimed::Kept => {
                     let reserved = ticket
                         .reserve(look.cooking_bytes)
-                        .map_err(Refused::of_form)?;
+                        .map_err(JobRefused::of_form)?;
                     let now = self.now();
                     let kept = self.state.lock().sources.kept(source, look.own, now);
                     let Some(kept) = kept else { continue };
@@ -196,14 +196,19 @@ impl<C: Craft> Shared<C> {
     }
 
     /// Remembers that the source cannot be had, for the jobs that are still to come.
-    fn fail(&self, source: u128, error: ImageError) -> Refused {
+    fn fail(&self, source: u128, error: ImageError) -> JobRefused {
         let now = self.now();
         let mut state = self.state.lock();
         state.sources.decoded(source, Some(Err(&error)), now);
-        Refused::of_source(error)
+        JobRefused::of_source(error)
     }
 
-    fn claim(&self, source: u128, look: &Look, ticket: &Ticket) -> Result<Claimed<'_, C>, Refused> {
+    fn claim(
+        &self,
+        source: u128,
+        look: &Look,
+        ticket: &Ticket,
+    ) -> Result<Claimed<'_, C>, JobRefused> {
         let mut state = self.state.lock();
         // Ends when the one who decodes is done, which wakes, or with the deadline, which cancels.
         loop {
@@ -216,9 +221,9 @@ impl<C: Craft> Shared<C> {
                         is_open: true,
                     }));
                 }
-                Found::Failed(error) => return Err(Refused::of_source(error)),
+                Found::Failed(error) => return Err(JobRefused::of_source(error)),
                 Found::Busy => {
-                    ticket.check().map_err(Refused::of_form)?;
+                    ticket.check().map_err(JobRefused::of_form)?;
                     self.arrived.wait(&mut state);
                 }
             }
@@ -233,14 +238,14 @@ impl<C: Craft> Shared<C> {
         file: &[u8],
         look: &Look,
         ticket: &Ticket,
-    ) -> Result<(Arc<Kept<C::Decoded>>, Reservation), Refused> {
+    ) -> Result<Cookable<C::Decoded>, JobRefused> {
         let bytes = look.decoding_bytes.saturating_add(look.cooking_bytes);
         let reserved = ticket.reserve(bytes);
         if look.decoding_bytes <= self.limits.memory_bytes
             && let Err(error) = reserved
         {
             // Another recipe may fit.
-            return Err(Refused::of_form(error));
+            return Err(JobRefused::of_form(error));
         }
         let decoded = reserved.and_then(|reserved| {
             ticket.check()?;
@@ -250,9 +255,11 @@ impl<C: Craft> Shared<C> {
         });
         let (mut reserved, decoded) = match decoded {
             Ok(decoded) => decoded,
+            // Only this job is not wanted any more: the claim passes on.
+            Err(ImageError::Cancelled) => return Err(JobRefused::of_form(ImageError::Cancelled)),
             Err(error) => {
                 claim.close(Some(Err(&error)));
-                return Err(Refused::of_source(error));
+                return Err(JobRefused::of_source(error));
             }
         };
         let Decoding {
@@ -272,6 +279,9 @@ impl<C: Craft> Shared<C> {
         Ok((kept, cooking))
     }
 }
+
+/// What was decoded, and the memory for cooking it.
+type Cookable<D> = (Arc<Kept<D>>, Reservation);
 
 /// What a job finds of its source.
 enum Claimed<'a, C: Craft> {
