@@ -82,13 +82,6 @@ pub(super) fn animated_png(frames: u32) -> Vec<u8> {
     file
 }
 
-pub(super) fn webp_extended(flags: u8) -> Vec<u8> {
-    let mut file = b"RIFF\0\0\0\0WEBPVP8X\x0a\0\0\0".to_vec();
-    file.push(flags);
-    file.extend_from_slice(&[0; 9]);
-    file
-}
-
 /// The picture as a camera stores it that says this number.
 pub(super) fn stored_as(number: u8, picture: &DynamicImage) -> DynamicImage {
     match number {

@@ -59,8 +59,8 @@ impl Container<'_> {
         let (width, height) = self.size;
         let mut raster = {
             let picture = self.picture(&self.colour)?;
-            let coding = self.coding.unwrap_or(Coding {
-                // The picture's own words for the others end in a panic where they are unknown.
+            // The picture's own words for the others end in a panic where they are unknown.
+            let coding = self.coding.unwrap_or_else(|| Coding {
                 matrix: stream::codes(&self.colour).map_or(2, |(.., matrix)| matrix),
                 primaries: 2,
                 transfer: 2,

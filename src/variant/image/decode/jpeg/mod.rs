@@ -17,7 +17,7 @@ const PROFILE_NAME: &[u8] = b"ICC_PROFILE\0";
 
 pub(super) fn open(source: &[u8], kind: Option<JpegKind>) -> Result<Header<'_>, ImageError> {
     let kind = kind.ok_or_else(|| bad("it ends before its first scan"))?;
-    let (exif, profile) = segments(source)?;
+    let Segments { exif, profile } = segments(source)?;
     Ok(Header {
         reader: super::Reader::Jpeg(kind),
         size: (u32::from(kind.width), u32::from(kind.height)),
@@ -29,8 +29,13 @@ pub(super) fn open(source: &[u8], kind: Option<JpegKind>) -> Result<Header<'_>, 
     })
 }
 
+struct Segments<'a> {
+    exif: Option<&'a [u8]>,
+    profile: Option<Vec<u8>>,
+}
+
 /// Exif without its name, and the profile put together from its parts (ICC.1:2022 annex B.4).
-fn segments(source: &[u8]) -> Result<(Option<&[u8]>, Option<Vec<u8>>), ImageError> {
+fn segments(source: &[u8]) -> Result<Segments<'_>, ImageError> {
     let mut exif = None;
     let mut parts: Vec<(u8, &[u8])> = Vec::new();
     let mut reader = Reader(source);
@@ -47,7 +52,10 @@ fn segments(source: &[u8]) -> Result<(Option<&[u8]>, Option<Vec<u8>>), ImageErro
             _ => {}
         }
     }
-    Ok((exif, profile_of(parts)))
+    Ok(Segments {
+        exif,
+        profile: profile_of(parts),
+    })
 }
 
 /// A profile with a part missing is none.

@@ -201,7 +201,13 @@ fn on_white([r, g, b, alpha]: [u8; 4]) -> [u8; 3] {
 }
 
 fn byte(value: f64) -> u8 {
-    (value * 255.0).round().clamp(0.0, 255.0) as u8
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "clamped"
+    )]
+    let byte = (value * 255.0).round().clamp(0.0, 255.0) as u8;
+    byte
 }
 
 fn linear(value: f64) -> f64 {

@@ -100,7 +100,7 @@ fn pngs(add: Add<'_>) {
         png((4, 4), RGBA, &[control(3), pixels.clone()]),
     );
     // PngSuite's kinds of damage (the files themselves have no licence that we could carry).
-    let good = png((4, 4), RGBA, &[pixels.clone()]);
+    let good = png((4, 4), RGBA, std::slice::from_ref(&pixels));
     for kind in [
         [8, 1, 0, 0, 0],
         [8, 5, 0, 0, 0],
@@ -112,7 +112,7 @@ fn pngs(add: Add<'_>) {
     ] {
         add(
             &format!("png of kind {kind:?}"),
-            png((4, 4), kind, &[pixels.clone()]),
+            png((4, 4), kind, std::slice::from_ref(&pixels)),
         );
     }
     add(
