@@ -10,7 +10,11 @@ use image::RgbaImage;
 
 use self::corpus::{Specimen, difference, scene, specimens};
 
-#[expect(dead_code, reason = "the hostile ones are for the room's own tests")]
+#[expect(
+    dead_code,
+    clippy::indexing_slicing,
+    reason = "made for tests; the hostile ones are for the room's own"
+)]
 #[path = "../../src/variant/image/testing/corpus/mod.rs"]
 mod corpus;
 
