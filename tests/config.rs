@@ -681,6 +681,48 @@ fn a_site_is_more_than_its_keys() {
     );
     check_site("[images]\nwidths = [320, 8000]", Some("too large"));
     check_site("[images]\nmatch = [\"jpg\"]", Some("*.jpg"));
+    check_site("[images]\naliases = [\"imgixx\"]", Some("write \"imgix\""));
+    check_site("[images]\naliases = []\npaths = [\"next\"]", None);
+    check_site(
+        "[images]\npaths = [\"next\"]\nparameters = false",
+        Some("takes none"),
+    );
+    check_site("[images]\nrefused = 404", Some("415 or 422"));
+    check_site("[images]\nrefused = 415\nfallback = \"error\"", None);
+    check_site(
+        "[images]\npresets = { thumb = { width = 320, dpr = 1.5, fit = \"cover\", upscale = true } }",
+        None,
+    );
+    for (preset, expect) in [
+        ("{ widht = 320 }", "images.presets.thumb.widht"),
+        ("{ widht = 320 }", "write width"),
+        ("{ preset = \"a\" }", "no parameter of pictures"),
+        ("{ width = 0 }", "images.presets.thumb.width = 0"),
+        (
+            "{ width = 0 }",
+            "width must be a whole number of pixels from 1 to 4096",
+        ),
+        ("{ width = [1] }", "true or false"),
+        ("5", "not a table"),
+    ] {
+        let site = format!("[images]\npresets = {{ thumb = {preset} }}");
+        check_site(&site, Some(expect));
+    }
+    check_site("[images.presets.\"a b\"]", Some("is no name"));
+    check_site("[images.presets.thumb]\nwidth = 5", None);
+    check_site("[images.sign]\nrequired = true", Some("no key to sign by"));
+    check_site(
+        "[images.sign]\nkeys = [\"0123456789abcde\"]",
+        Some("at least 16 characters"),
+    );
+    check_site(
+        "[images.sign]\nrequired = true\nkeys = [{ file = \"a.toml\" }]",
+        Some("holds no token"),
+    );
+    check_site(
+        "[images]\nsign = { required = true, keys = [\"0123456789abcdef\", { env = \"CARGO\" }] }",
+        None,
+    );
     check_site(
         "[headers.response]\nset = { \"X-A\" = \"1\", \"x-a\" = \"2\" }",
         Some("written twice"),

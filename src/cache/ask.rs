@@ -165,6 +165,10 @@ impl Ask {
                     headers.remove(name);
                 }
                 for (name, value) in fields {
+                    if name == RANGE {
+                        // Blocks are of the bytes as they are.
+                        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+                    }
                     headers.insert(name, value);
                 }
             }
@@ -214,7 +218,7 @@ impl Ask {
         if let Some(value) = self.headers.get(AUTHORIZATION) {
             headers.insert(AUTHORIZATION, value.clone());
         }
-        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        headers.insert(ACCEPT_ENCODING, self.zone.compression.accept_encoding());
         headers
             .entry(USER_AGENT)
             .or_insert(HeaderValue::from_static(concat!(

@@ -15,6 +15,7 @@ use super::flight::Flights;
 use super::marks::{Made, Marks};
 use super::no_vary_search::Equivalents;
 use super::pressure::{Gauge, Pressure, Shed};
+use super::upgrade::Upgrades;
 
 /// The cache: what all sites share.
 pub struct Cache {
@@ -24,6 +25,7 @@ pub struct Cache {
     pub(super) fills: Handle,
     pub(super) images: Arc<ImagePool>,
     pub(super) images_max_source: u64,
+    pub(super) upgrades: Upgrades,
     pub(super) config: FillConfig,
     memory_object_max: u64,
     pub(super) flights: Arc<Flights>,
@@ -52,13 +54,15 @@ impl Cache {
         workers: CompressionWorkers,
     ) -> Arc<Self> {
         let marks = Arc::<Marks>::default();
-        Arc::new(Self {
+        let (upgrades, inbox) = Upgrades::new();
+        let cache = Arc::new(Self {
             blocks: Blocks::new(&store, &clock, &fills, &marks),
             store,
             clock,
             fills,
             images: images.0,
             images_max_source: images.1.max_source_bytes,
+            upgrades,
             config,
             memory_object_max: memory.max_object_bytes,
             flights: Arc::default(),
@@ -71,7 +75,9 @@ impl Cache {
             encodings: Arc::new(Semaphore::new(
                 workers.queue.clamp(1, Semaphore::MAX_PERMITS),
             )),
-        })
+        });
+        inbox.serve(&cache.fills, Arc::downgrade(&cache));
+        cache
     }
 
     /// The tiers.

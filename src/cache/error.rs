@@ -4,6 +4,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::origin::OriginError;
+use crate::variant::DecodeError;
 
 /// Why a request got no object. Shared by all who waited for it.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -44,6 +45,9 @@ pub enum FillError {
     /// Making another form of the object failed midway.
     #[error("encoding failed: {0}")]
     Encoding(Arc<std::io::Error>),
+    /// The origin's content coding could not be undone.
+    #[error("decoding failed: {0}")]
+    Decoding(Arc<DecodeError>),
 }
 
 impl FillError {
@@ -53,9 +57,12 @@ impl FillError {
         match self {
             Self::Origin(error) => error.status(),
             Self::Status(status) => *status,
-            Self::Unasked(_) | Self::Hole | Self::Changed | Self::FellBehind | Self::Abandoned => {
-                StatusCode::BAD_GATEWAY
-            }
+            Self::Unasked(_)
+            | Self::Hole
+            | Self::Changed
+            | Self::FellBehind
+            | Self::Abandoned
+            | Self::Decoding(_) => StatusCode::BAD_GATEWAY,
             Self::Deadline(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::TooManyWaiters | Self::Overloaded | Self::MemoryShort => {
                 StatusCode::SERVICE_UNAVAILABLE
@@ -80,6 +87,7 @@ impl FillError {
             }
             Self::Deadline(_) => "http_response_timeout",
             Self::Encoding(_) => "proxy_internal_error",
+            Self::Decoding(_) => "http_response_content_coding",
         }
     }
 
@@ -97,7 +105,8 @@ impl FillError {
             | Self::FellBehind
             | Self::Abandoned
             | Self::Deadline(_)
-            | Self::Encoding(_) => None,
+            | Self::Encoding(_)
+            | Self::Decoding(_) => None,
         }
     }
 
@@ -117,6 +126,7 @@ impl FillError {
             Self::Abandoned => "abandoned",
             Self::Deadline(_) => "deadline",
             Self::Encoding(_) => "encoding",
+            Self::Decoding(_) => "decoding",
         }
     }
 }

@@ -99,6 +99,10 @@ struct State {
     readers: HashMap<u64, Slot>,
     next_reader: u64,
     windows: Windows,
+    /// It goes on although nobody may be left who reads.
+    goes_on: bool,
+    /// Nobody is to wait for the head, for this reason: it will be a while.
+    delayed: Option<&'static str>,
 }
 
 #[derive(Default)]
@@ -261,6 +265,29 @@ impl Seat {
         .await
     }
 
+    /// The same, unless it is known that the head will be a while: then why. Cancel-safe.
+    pub(super) async fn prompt_head(&self) -> Result<Result<Head, FillError>, &'static str> {
+        std::future::poll_fn(|context| {
+            let mut state = self.flight.state.lock();
+            if let Some(head) = &state.head {
+                return Poll::Ready(Ok(head.clone()));
+            }
+            if let Some(reason) = state.delayed {
+                return Poll::Ready(Err(reason));
+            }
+            if let Some(slot) = state.readers.get_mut(&self.number) {
+                slot.waker = Some(context.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Leaves, and lets it go on for those who come later.
+    pub(super) fn leave_behind(self) {
+        self.flight.state.lock().goes_on = true;
+    }
+
     /// What comes at `position`.
     pub(super) fn poll_piece(&self, position: u64, context: &Context<'_>) -> Poll<Piece> {
         let mut guard = self.flight.state.lock();
@@ -381,6 +408,16 @@ impl Pilot {
         while self.flight.readers() > 0 {
             self.flight.moved.notified().await;
         }
+    }
+
+    /// Says that nobody is to wait for the head, and why.
+    pub(super) fn delay(&self, reason: &'static str) {
+        self.update(|state| state.delayed = Some(reason));
+    }
+
+    /// Whether it goes on although nobody reads.
+    pub(super) fn goes_on(&self) -> bool {
+        self.flight.state.lock().goes_on
     }
 
     /// Whether nobody reads.

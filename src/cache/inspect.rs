@@ -8,8 +8,9 @@ use crate::store::{
 };
 use crate::variant::{self, Wish};
 
-use super::derive::{Form, variant_key};
+use super::form::{Form, variant_key};
 use super::marks::Mark;
+use super::upgrade::BEST;
 use super::{Cache, FillError, Remembered, Zone};
 
 /// Chunks of one object that are looked for: 512 GiB.
@@ -62,6 +63,19 @@ pub struct StoredForm {
     pub tiers: Present,
     /// Its chunks, if its body is in chunks.
     pub chunks: Option<Chunks>,
+}
+
+/// How one form of an object stands.
+#[derive(Debug)]
+pub struct FormState {
+    /// It, if it is stored.
+    pub stored: Option<StoredForm>,
+    /// Whether it was made with all effort, or cannot be made better.
+    pub is_best: bool,
+    /// Whether it is being made.
+    pub is_being_made: bool,
+    /// Why it is not tried for now.
+    pub declined: Option<&'static str>,
 }
 
 /// How many chunks of a body are there.
@@ -145,6 +159,34 @@ impl Cache {
         tags.into_iter().map(|hash| (hash, text(hash))).collect()
     }
 
+    /// How `form` of `source` stands: nothing is used, moved, made or counted.
+    pub async fn form_state(&self, zone: &Zone, source: &Object, form: &Form) -> FormState {
+        let key = form.key();
+        let id = self.form_id(source, &key);
+        let inspected = zone.store.inspect(&EntryKey::head(id)).await;
+        let stored = match head(&variant_key(source, &key), inspected) {
+            Some((object, tiers)) => Some(StoredForm {
+                form: key,
+                tiers,
+                chunks: self.chunks(zone, &object).await,
+                object,
+            }),
+            None => None,
+        };
+        let declined = match self.form_mark(source, id, form) {
+            Some(Mark::Declined(reason) | Mark::Deferred(reason)) => Some(reason),
+            _ => None,
+        };
+        FormState {
+            is_best: stored
+                .as_ref()
+                .is_some_and(|stored| stored.object.detail().ends_with(BEST)),
+            stored,
+            is_being_made: self.flights.has(id),
+            declined,
+        }
+    }
+
     /// What was made of a version. Forms are found by the hash of how they are made, so these are tried: the site's
     /// codings, its automatic pictures, and the pictures that are remembered.
     async fn forms(&self, zone: &Zone, source: &Object) -> Vec<StoredForm> {
@@ -212,7 +254,7 @@ impl Cache {
         match self.marks.of(id, self.clock.uptime())? {
             Mark::Uncacheable(reason) => Some(Remembered::Uncacheable(reason)),
             Mark::Failing(error) => Some(Remembered::Failing(FillError::clone(&error))),
-            Mark::Declined(_) | Mark::NoParts | Mark::Changed => None,
+            Mark::Declined(_) | Mark::Deferred(_) | Mark::NoParts | Mark::Changed => None,
         }
     }
 }

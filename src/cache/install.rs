@@ -4,6 +4,7 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderName;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 
+use crate::semantics::media_type;
 use crate::store::{
     Admission, Body, CHUNK_BYTES, Entry, EntryKey, Object, Part, Placement, SiteStore, VaryIndex,
 };
@@ -281,6 +282,13 @@ impl Keeping {
 }
 
 fn has_other_forms(zone: &Zone, object: &Object, length: Option<u64>) -> bool {
-    variant::eligible(&zone.compression, object.status, &object.headers(), length)
-        || variant::applies(&zone.images, object.status, &object.headers())
+    let headers = object.headers();
+    let by_extension = media_type::type_of_extension(object.path());
+    variant::eligible(
+        &zone.compression,
+        object.status,
+        &headers,
+        length,
+        by_extension,
+    ) || variant::applies(&zone.images, object.status, &headers)
 }

@@ -224,7 +224,7 @@ impl Cache {
             Mark::Uncacheable(reason) => Some(Remembered::Uncacheable(reason)),
             Mark::Failing(error) => Some(Remembered::Failing(error)),
             // The others are remembered of other ids.
-            Mark::Declined(_) | Mark::NoParts | Mark::Changed => None,
+            Mark::Declined(_) | Mark::Deferred(_) | Mark::NoParts | Mark::Changed => None,
         }
     }
 

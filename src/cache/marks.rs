@@ -17,6 +17,8 @@ pub(super) enum Mark {
     Failing(FillError),
     /// This form of it is not worth having, or cannot be made.
     Declined(&'static str),
+    /// This form of it could not be made now, for a reason that passes.
+    Deferred(&'static str),
     /// The origin gives no parts of it that could be used.
     NoParts,
     /// This version is not the origin's any more.
@@ -120,7 +122,9 @@ mod tests {
 
     fn reason(marks: &Marks, id: u128, uptime_seconds: u64) -> Option<&'static str> {
         match marks.of(id, Duration::from_secs(uptime_seconds))? {
-            Mark::Uncacheable(reason) | Mark::Declined(reason) => Some(reason),
+            Mark::Uncacheable(reason) | Mark::Declined(reason) | Mark::Deferred(reason) => {
+                Some(reason)
+            }
             Mark::Failing(error) => Some(error.kind()),
             Mark::NoParts => Some("no-parts"),
             Mark::Changed => Some("changed"),

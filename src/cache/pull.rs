@@ -653,7 +653,8 @@ impl FillError {
             | Self::Changed
             | Self::FellBehind
             | Self::Abandoned
-            | Self::Encoding(_) => false,
+            | Self::Encoding(_)
+            | Self::Decoding(_) => false,
         }
     }
 

@@ -114,6 +114,19 @@ pub(super) fn any_method(text: &str) -> Result<Method, Wrong> {
         .map_err(|_| Wrong::new("not a method", "write a method such as \"GET\""))
 }
 
+/// As [`media_type`], or `*+json` for a structured syntax (RFC 6838 §4.2.8), lower case.
+pub(super) fn media_type_or_suffix(text: &str) -> Result<String, Wrong> {
+    let lower = text.to_ascii_lowercase();
+    match lower.strip_prefix("*+") {
+        Some(suffix) if is_token(suffix) && !suffix.contains('*') => Ok(lower),
+        Some(_) => Err(Wrong::new(
+            "not a structured syntax",
+            "write it as \"*+json\"",
+        )),
+        None => media_type(text),
+    }
+}
+
 /// `text/css` or `text/*` (RFC 9110 §8.3.1), lower case.
 pub(super) fn media_type(text: &str) -> Result<String, Wrong> {
     let lower = text.to_ascii_lowercase();
@@ -271,6 +284,12 @@ mod tests {
         );
         check(&media_type("html"), Some("text/css"));
         check(&media_type("*/*"), Some("text/css"));
+        check(&media_type("*+json"), Some("text/css"));
+        check(&media_type_or_suffix("*+JSON"), None);
+        check(&media_type_or_suffix("Text/*"), None);
+        check(&media_type_or_suffix("*+"), Some("*+json"));
+        check(&media_type_or_suffix("*+a b"), Some("*+json"));
+        check(&media_type_or_suffix("json"), Some("text/css"));
         check(&file_pattern("*.JPG"), None);
         check(&file_pattern("jpg"), Some("*.jpg"));
         check(&file_pattern("*"), Some("*.jpg"));

@@ -82,6 +82,8 @@ pub(super) enum Kind {
     Map(&'static str),
     /// `{ env = "NAME" }` or `{ file = "path" }`
     Secret,
+    /// A list of secrets.
+    Secrets,
     /// `{ file = "path" }`
     SecretFile,
 }
@@ -173,13 +175,14 @@ impl Kind {
             Self::List(what) => format!("list of {what}"),
             Self::Map(what) => format!("table: {what}"),
             Self::Secret => "`{ env = \"NAME\" }` or `{ file = \"path\" }`".to_owned(),
+            Self::Secrets => "list of `{ env = \"NAME\" }` or `{ file = \"path\" }`".to_owned(),
             Self::SecretFile => "`{ file = \"path\" }`".to_owned(),
         }
     }
 
     /// Whether an error must not repeat the value.
     pub(super) fn is_secret(&self) -> bool {
-        matches!(self, Self::Secret | Self::SecretFile)
+        matches!(self, Self::Secret | Self::Secrets | Self::SecretFile)
     }
 }
 

@@ -5,6 +5,9 @@ use super::keys::{
 
 const MODES: Kind = word(&["respect", "static", "all", "off"]);
 const SET_COOKIES: Kind = word(&["bypass", "strip", "store"]);
+const REFUSED: Kind = Kind::Text("`\"original\"`, `415` or `422`");
+const FALLBACKS: Kind = word(&["original", "error"]);
+const STRIPS: Kind = word(&["all", "privacy", "none"]);
 const AUTHORIZATIONS: Kind = word(&["bypass", "strip", "rfc"]);
 
 /// A key of a rule that stands in for one of the site.
@@ -496,10 +499,16 @@ pub(super) const SITE: &[Keys] = &[
                 "What it makes, best first.",
             ),
             key(
+                "pull",
+                words(&["zstd", "br", "gzip"]),
+                "[]",
+                "What the origin is asked for, best first; by default it is asked for the content as it is. What it codes is stored as it came, and undone for clients that do not take the coding.",
+            ),
+            key(
                 "types",
                 Kind::List("media types"),
-                "[\"text/*\", \"application/javascript\", \"application/json\", \"application/xml\", \"application/wasm\", \"application/manifest+json\", \"image/svg+xml\", \"font/ttf\", \"font/otf\"]",
-                "Media types; `text/*` stands for all of a kind.",
+                "[\"text/*\", \"*+json\", \"*+xml\", \"*+text\", \"*+yaml\", \"application/javascript\", \"application/x-javascript\", \"application/ecmascript\", \"application/json\", \"application/json5\", \"application/x-ndjson\", \"application/jsonl\", \"application/xml\", \"application/xml-dtd\", \"application/yaml\", \"application/toml\", \"application/wasm\", \"application/rtf\", \"application/sql\", \"application/graphql\", \"application/postscript\", \"application/x-httpd-php\", \"application/x-sh\", \"application/x-tex\", \"application/x-subrip\", \"application/vnd.apple.mpegurl\", \"application/x-mpegurl\", \"application/vnd.ms-fontobject\", \"application/vnd.mapbox-vector-tile\", \"application/x-font-ttf\", \"application/x-font-otf\", \"font/ttf\", \"font/otf\", \"font/sfnt\", \"font/collection\", \"image/bmp\", \"image/x-icon\", \"image/vnd.microsoft.icon\", \"model/gltf-binary\", \"model/stl\"]",
+                "Media types; `text/*` stands for all of a kind, `*+json` for a structured syntax. An answer without a type goes by its path's extension.",
             ),
             key(
                 "min_size",
@@ -595,17 +604,76 @@ pub(super) const SITE: &[Keys] = &[
                 "\"1s\"",
                 "How long a first visitor waits for the best format.",
             ),
+            key(
+                "aliases",
+                words(&["cloudflare", "fastly", "imgix"]),
+                "[]",
+                "Whose names of parameters are read besides ours; the first one that knows a name counts.",
+            ),
+            key(
+                "paths",
+                words(&["cloudflare", "next", "ipx", "imgproxy"]),
+                "[]",
+                "Forms of paths that name a picture of this site and what is to be made of it, such as `/cdn-cgi/image/width=80/a.jpg`.",
+            ),
+            key(
+                "presets",
+                Kind::Map("name = table of parameters"),
+                "{}",
+                "Named sets of parameters for `?preset=`, such as `{ thumb = { width = 320, height = 320, fit = \"cover\" } }`; what the URL says counts more.",
+            ),
+            key(
+                "client_hints",
+                Kind::Flag,
+                "false",
+                "Whether browsers are asked for the density and width of their screens (`Accept-CH`), and pictures follow these where the URL does not say.",
+            ),
+            key(
+                "strip",
+                STRIPS,
+                "\"privacy\"",
+                "What results leave out of a picture's metadata: `all`, all but authors and rights, or no more than the place, which never stays.",
+            ),
+            key(
+                "refused",
+                REFUSED,
+                "\"original\"",
+                "The answer to parameters of a picture that is broken, too large or of a kind that is left alone: the picture as it is, or this status.",
+            ),
+            key(
+                "fallback",
+                FALLBACKS,
+                "\"original\"",
+                "The answer to parameters when the queue is full or late: the picture as it is, or a 503 with `Retry-After`.",
+            ),
+            key(
+                "svg_csp",
+                Kind::Flag,
+                "false",
+                "Whether SVG pictures say `Content-Security-Policy: script-src 'none'`.",
+            ),
         ],
-        later: &[
-            "aliases",
-            "client_hints",
-            "refused",
-            "svg_csp",
-            "strip",
-            "presets",
-            "sign",
-            "fallback",
+        later: &[],
+    },
+    Keys {
+        path: "images.sign",
+        form: Form::One,
+        about: "Signed URLs; see \"Signed URLs\" under \"Images\".",
+        keys: &[
+            key(
+                "required",
+                Kind::Flag,
+                "false",
+                "Whether parameters are taken in signed URLs only; others: 403.",
+            ),
+            key(
+                "keys",
+                Kind::Secrets,
+                "[]",
+                "Secrets of at least 16 characters: the first one signs, any of them is taken.",
+            ),
         ],
+        later: &[],
     },
     Keys {
         path: "images.quality",
@@ -1004,6 +1072,22 @@ pub(super) const SITE: &[Keys] = &[
                 "Whether pictures are touched at all.",
             ),
             instead("auto", Kind::Flag, "Best format that `Accept` allows."),
+            instead(
+                "parameters",
+                Kind::Flag,
+                "Whether `?width=` and the rest are read.",
+            ),
+            instead("strip", STRIPS, "What results leave out of metadata."),
+            instead(
+                "refused",
+                REFUSED,
+                "The answer when a picture cannot be processed.",
+            ),
+            instead(
+                "fallback",
+                FALLBACKS,
+                "The answer when the queue is full or late.",
+            ),
         ],
         later: &[],
     },

@@ -10,6 +10,7 @@ mod keys_of_node;
 mod keys_of_site;
 mod load;
 mod quantity;
+mod read_images;
 mod read_node;
 mod read_origin;
 mod read_rules;

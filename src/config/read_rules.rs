@@ -17,6 +17,7 @@ use crate::site::{
 
 use super::field;
 use super::keys::LIFETIME;
+use super::read_images::{self, FALLBACKS, STRIPS};
 use super::read_site::{
     AUTHORIZATIONS, MODES, SET_COOKIES, browser_ttl, fields, override_ttl, read_status_ttl, status,
 };
@@ -498,9 +499,19 @@ fn read_images(section: Section<'_>) -> ImageOverrides {
             section.integer(name, slot);
         })
     };
+    let (mut keep, mut refused, mut fallback) = (None, None, None);
+    section.word("strip", &mut keep, &STRIPS.map(some));
+    section.value("refused", &mut refused, |value| {
+        read_images::refused(value).map(Some)
+    });
+    section.word("fallback", &mut fallback, &FALLBACKS.map(some));
     ImageOverrides {
         enabled: flag(section, "enabled"),
         auto: flag(section, "auto"),
+        parameters: flag(section, "parameters"),
+        keep,
+        refused,
+        fallback,
         quality: QualityOverrides {
             jpeg: of("jpeg"),
             webp: of("webp"),

@@ -14,11 +14,12 @@ use crate::site::{
     CacheStatusDetail, Cors, Diagnostics, HeaderRules, HostPattern, PublicPurge, Site, SiteRules,
 };
 use crate::store::Quota;
-use crate::variant::{Coding, CompressionConfig, ImageConfig, ImageFormat};
+use crate::variant::{Coding, CompressionConfig};
 
 use super::address;
 use super::field;
 use super::keys::LIFETIME;
+use super::read_images::read_images;
 use super::read_node::{bearer_token, secret};
 use super::read_origin::read_origin;
 use super::read_rules::{network, read_rules};
@@ -77,7 +78,7 @@ pub(super) fn read_site<'a>(
         quota: read_quota(cache.section("quota")),
         origin,
         compression: read_compression(top.section("compression")),
-        images: read_images(top.section("images")),
+        images: read_images(top.section("images"), base),
         response_headers: read_response_headers(top.section("headers").section("response")),
         cors: read_cors(top.section("cors")),
         diagnostics: read_diagnostics(top.section("diagnostics")),
@@ -391,16 +392,14 @@ fn read_key(section: Section<'_>, origin: &origin::Config) -> KeyConfig {
 fn read_compression(section: Section<'_>) -> CompressionConfig {
     let mut compression = CompressionConfig::default();
     section.flag("enabled", &mut compression.enabled);
-    section.words(
-        "codings",
-        &mut compression.codings,
-        &[
-            ("zstd", Coding::Zstd),
-            ("br", Coding::Brotli),
-            ("gzip", Coding::Gzip),
-        ],
-    );
-    section.list("types", &mut compression.types, field::media_type);
+    let codings = [
+        ("zstd", Coding::Zstd),
+        ("br", Coding::Brotli),
+        ("gzip", Coding::Gzip),
+    ];
+    section.words("codings", &mut compression.codings, &codings);
+    section.any_words("pull", &mut compression.pull, &codings);
+    section.list("types", &mut compression.types, field::media_type_or_suffix);
     section.size("min_size", &mut compression.min_size_bytes);
     section.size("max_size", &mut compression.max_size_bytes);
     let levels = section.section("first_level");
@@ -422,34 +421,6 @@ fn read_compression(section: Section<'_>) -> CompressionConfig {
         );
     }
     compression
-}
-
-fn read_images(section: Section<'_>) -> ImageConfig {
-    let mut images = ImageConfig::default();
-    section.flag("enabled", &mut images.enabled);
-    section.list("match", &mut images.patterns, field::file_pattern);
-    section.flag("auto", &mut images.auto);
-    section.words(
-        "formats",
-        &mut images.formats,
-        &[("avif", ImageFormat::Avif), ("webp", ImageFormat::Webp)],
-    );
-    section.flag("parameters", &mut images.parameters);
-    section.integer("max_width", &mut images.max_width);
-    section.integers(
-        "widths",
-        &mut images.widths,
-        (1, i64::from(images.max_width)),
-    );
-    images.widths.sort_unstable();
-    section.integer("max_variants", &mut images.max_variants);
-    let quality = section.section("quality");
-    quality.integer("jpeg", &mut images.quality.jpeg);
-    quality.integer("webp", &mut images.quality.webp);
-    quality.integer("avif", &mut images.quality.avif);
-    section.flag("async", &mut images.background);
-    section.duration("first_answer", &mut images.first_answer);
-    images
 }
 
 fn read_response_headers(section: Section<'_>) -> HeaderRules {

@@ -192,7 +192,11 @@ impl<'a> Section<'a> {
 
     /// Notes a mistake at one place of the value of `name`.
     pub(super) fn refuse_at(&self, place: Place<'a>, name: &str, wrong: Wrong) {
-        self.note(place, Show::Value, &self.path_of(name), wrong);
+        let show = match self.is_secret(name) {
+            true => Show::Nothing,
+            false => Show::Value,
+        };
+        self.note(place, show, &self.path_of(name), wrong);
     }
 
     /// Notes a mistake in the name of an entry of the free table `name`.
@@ -281,9 +285,33 @@ impl<'a> Section<'a> {
         slot: &mut Vec<T>,
         pairs: &[(&str, T)],
     ) {
+        if self.not_empty(name, Some(())).is_some() {
+            self.any_words(name, slot, pairs);
+        }
+    }
+
+    /// As [`Self::words`], and there may be none.
+    pub(super) fn any_words<T: Copy + PartialEq>(
+        &self,
+        name: &'static str,
+        slot: &mut Vec<T>,
+        pairs: &[(&str, T)],
+    ) {
         let kind = self.kind(name);
-        let items = self.items_of(name, &|value| word_value(kind, value, pairs));
-        if let Some(items) = self.not_empty(name, items) {
+        if let Some(items) = self.items_of(name, &|value| word_value(kind, value, pairs)) {
+            *slot = items.into_iter().map(|(item, _)| item).collect();
+        }
+    }
+
+    /// As [`Self::words`], where there may be none.
+    pub(super) fn words_or_none<T: Copy + PartialEq>(
+        &self,
+        name: &'static str,
+        slot: &mut Vec<T>,
+        pairs: &[(&str, T)],
+    ) {
+        let kind = self.kind(name);
+        if let Some(items) = self.items_of(name, &|value| word_value(kind, value, pairs)) {
             *slot = items.into_iter().map(|(item, _)| item).collect();
         }
     }
@@ -350,7 +378,7 @@ impl<'a> Section<'a> {
     }
 
     /// Notes that a list has nothing in it.
-    pub(super) fn not_empty<T>(&self, name: &str, items: Option<Vec<T>>) -> Option<Vec<T>> {
+    pub(super) fn not_empty<T>(&self, name: &str, items: Option<T>) -> Option<T> {
         let empty = self.get(name).and_then(|value| value.get_ref().as_array());
         if empty.is_some_and(|items| items.is_empty()) {
             self.refuse(
@@ -376,6 +404,18 @@ impl<'a> Section<'a> {
             );
             return None;
         };
+        Some(self.listed(table))
+    }
+
+    /// The entries of one that is a table with free names itself; `None` when it is none.
+    pub(super) fn entries_of(&self, entry: &Entry<'a>) -> Option<Vec<Entry<'a>>> {
+        match entry.value {
+            DeValue::Table(table) => Some(self.listed(table)),
+            _ => None,
+        }
+    }
+
+    fn listed(&self, table: &'a DeTable<'a>) -> Vec<Entry<'a>> {
         let source = self.walk.source;
         let entries = table.iter().map(|(name, value)| Entry {
             name: name.get_ref(),
@@ -383,7 +423,7 @@ impl<'a> Section<'a> {
             value: value.get_ref(),
             value_place: source.place(value.span()),
         });
-        Some(entries.collect())
+        entries.collect()
     }
 
     /// As [`Self::items`], of values of any type.

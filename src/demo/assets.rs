@@ -68,6 +68,8 @@ const PHOTOGRAPHS: &[(&str, &[u8])] = &[
 ];
 
 const PAGE: &str = include_str!("assets/index.html");
+const FORMATS: &str = include_str!("assets/formats.html");
+const FORMATS_SCRIPT: &str = include_str!("assets/formats.js");
 const STYLE: &str = include_str!("assets/style.css");
 const SCRIPT: &str = include_str!("assets/app.js");
 const LOGO: &str = include_str!("assets/logo.svg");
@@ -82,6 +84,18 @@ pub(super) fn all() -> HashMap<&'static str, Asset> {
     };
     let mut assets = HashMap::from([
         ("/", text("text/html; charset=utf-8", Lifetime::Page, PAGE)),
+        (
+            "/formats.html",
+            text("text/html; charset=utf-8", Lifetime::Page, FORMATS),
+        ),
+        (
+            "/formats.js",
+            text(
+                "text/javascript; charset=utf-8",
+                Lifetime::Part,
+                FORMATS_SCRIPT,
+            ),
+        ),
         (
             "/style.css",
             text("text/css; charset=utf-8", Lifetime::Part, STYLE),
@@ -135,7 +149,8 @@ mod tests {
         let assets = all();
         let mut links = 0;
         for attribute in [" src=\"", " href=\"", "srcset=\"", ", /", "data-asset=\""] {
-            for rest in PAGE.split(attribute).skip(1) {
+            let pages = [PAGE, FORMATS].into_iter();
+            for rest in pages.flat_map(|page| page.split(attribute).skip(1)) {
                 let rest = if attribute == ", /" {
                     format!("/{rest}")
                 } else {
@@ -148,10 +163,10 @@ mod tests {
             }
         }
         assert!(links > 20, "the page has lost its links");
-        assert!(
-            !PAGE.contains("http:") && !PAGE.contains("https:"),
-            "an external resource"
-        );
+        for page in [PAGE, FORMATS, SCRIPT, FORMATS_SCRIPT] {
+            let is_own = !page.contains("http:") && !page.contains("https:");
+            assert!(is_own, "an external resource");
+        }
     }
 
     #[test]
@@ -173,6 +188,10 @@ mod tests {
                 PAGE.contains(&figure),
                 "the page should have a figure with {figure}"
             );
+            let name = path.split(['/', '.']).nth(2).unwrap();
+            let known = format!("  {name}: {},", jpeg.len());
+            assert!(FORMATS_SCRIPT.contains(&known), "{known}");
+            assert!(FORMATS.contains(&format!("value=\"{name}\"")), "{name}");
             let pixels = u64::from(size.0) * u64::from(size.1);
             assert!(
                 (2_000_000..=12_000_000).contains(&pixels),

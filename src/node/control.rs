@@ -125,6 +125,10 @@ impl NodeControl {
         note("code", Some(told.code.to_owned()));
         note("origin_target", told.origin_target);
         note("wish", told.wish);
+        let picture = told.picture.as_ref();
+        let variant = picture
+            .and_then(|picture| picture.stored.as_ref())
+            .map(|stored| stored.detail.clone());
         let list = |names: Vec<String>| Some(names.join(", ")).filter(|text| !text.is_empty());
         note("rules", list(told.rules));
         note("rules_of_response", list(told.rules_of_response));
@@ -135,6 +139,9 @@ impl NodeControl {
             stored.and_then(|stored| stored.content_type.clone()),
         );
         note("version", stored.map(|stored| stored.version.clone()));
+        if let Some(Ok(picture)) = picture.map(serde_json::to_value) {
+            details.insert("picture".to_owned(), picture);
+        }
         Explanation {
             site: told.site.unwrap_or(request.site),
             key: told.key.unwrap_or_default(),
@@ -145,7 +152,7 @@ impl NodeControl {
             age_seconds: stored.map(|stored| stored.age_seconds),
             ttl_seconds: stored.map(|stored| stored.ttl_seconds),
             body_bytes: stored.map(|stored| stored.body_bytes),
-            variant: None,
+            variant,
             details,
         }
     }
@@ -329,26 +336,7 @@ pub(super) fn add_sources(
         exposition.add(names::FLIGHT_READERS, &[], cache.flight_readers() as u64);
     });
     metrics.register_source("images", move |exposition| {
-        let stats = images.stats();
-        let kind = [("kind", "picture")];
-        exposition.add(
-            names::VARIANTS,
-            &[("kind", "picture"), ("outcome", "done")],
-            stats.jobs,
-        );
-        for (reason, count) in &stats.refusals {
-            exposition.add(
-                names::VARIANTS,
-                &[("kind", "picture"), ("outcome", reason)],
-                *count,
-            );
-        }
-        exposition.add(names::VARIANT_QUEUE, &kind, stats.queued as u64);
-        exposition.add_real(
-            names::VARIANT_DURATION_SECONDS,
-            &kind,
-            stats.busy.as_secs_f64(),
-        );
+        super::pictures::expose(&images.stats(), per_site, exposition);
     });
 }
 

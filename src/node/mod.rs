@@ -7,6 +7,7 @@ mod door;
 mod error;
 mod memory;
 mod objects;
+mod pictures;
 mod run;
 mod serving;
 mod source;

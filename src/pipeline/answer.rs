@@ -425,8 +425,11 @@ impl Pipeline {
         };
         let terms = errand.terms(&source);
         match form::at_once(&self.cache, &terms.ask, errand.wish, source) {
-            AtHand::Formed(formed) => AtOnce::Told(self.delivered(routes, errand, &terms, formed)),
-            AtHand::Source(source) => AtOnce::Not(Some(source)),
+            Ok(AtHand::Formed(formed)) => {
+                AtOnce::Told(self.delivered(routes, errand, &terms, formed))
+            }
+            Ok(AtHand::Source(source)) => AtOnce::Not(Some(source)),
+            Err(refusal) => AtOnce::Told(Err(refusal)),
         }
     }
 
@@ -447,7 +450,7 @@ impl Pipeline {
             }
         };
         let terms = errand.terms(&source);
-        let formed = form::choose(&self.cache, &terms.ask, errand.wish, source).await;
+        let formed = form::choose(&self.cache, &terms.ask, errand.wish, source).await?;
         self.delivered(routes, errand, &terms, formed)
     }
 

@@ -1,19 +1,21 @@
 use std::sync::Arc;
 
-use http::{HeaderMap, Method};
+use http::header::{CONTENT_TYPE, ETAG};
+use http::{HeaderMap, HeaderName, Method};
 use serde::Serialize;
 
-use crate::cache::{Ask, Because, Forwarding, Lookup, Remembered};
+use crate::cache::{Ask, Because, Form, FormState, Forwarding, Lookup, Remembered};
 use crate::policy::{self, Unusable};
 use crate::rules::{Question, Selection};
 use crate::semantics::host::Host;
 use crate::semantics::path;
 use crate::semantics::status_fields::Forward;
-use crate::store::Object;
+use crate::store::{Object, Tier};
+use crate::variant::Recipe;
 
 use super::answer::{Admitted, bypasses, host_text};
 use super::ruling::Verdict;
-use super::{Client, Pipeline, Refusal, Routes, SiteState};
+use super::{Client, Pipeline, Refusal, Routes, SiteState, form};
 
 /// What the node would do with a request now, and why. Asking changes nothing: nothing is fetched,
 /// refreshed or made.
@@ -37,8 +39,44 @@ pub struct Explanation {
     pub rules_of_response: Vec<String>,
     /// The picture that would be made of it.
     pub wish: Option<String>,
+    /// How that picture stands, once its source is stored and pictures are made of it.
+    pub picture: Option<ExplainedPicture>,
     /// The stored object, if there is one.
     pub stored: Option<StoredObject>,
+}
+
+/// A picture that is made of a stored object.
+#[derive(Debug, Serialize)]
+pub struct ExplainedPicture {
+    /// How it is made; equal recipes are one stored picture.
+    pub recipe: String,
+    /// `stored`, `being-made`, `declined` or `not-made`.
+    pub state: &'static str,
+    /// One sentence.
+    pub reason: String,
+    /// Why something else is served in its place; a closed word, as in `Cache-Status`.
+    pub declined: Option<&'static str>,
+    /// What is stored.
+    pub stored: Option<StoredPicture>,
+}
+
+/// A stored picture, in short.
+#[derive(Debug, Serialize)]
+pub struct StoredPicture {
+    /// How it was made, as in `Cache-Status`.
+    pub detail: String,
+    /// `first` if it was made while somebody waited, `best` if it cannot be made better.
+    pub effort: &'static str,
+    /// Its media type.
+    pub content_type: Option<String>,
+    /// Length of the body.
+    pub body_bytes: u64,
+    /// What it is smaller than its source, in percent; negative if it is larger.
+    pub saves_percent: i64,
+    /// Its tag.
+    pub etag: Option<String>,
+    /// `mem` and `disk`.
+    pub tiers: Vec<&'static str>,
 }
 
 /// A stored object, in short.
@@ -83,6 +121,7 @@ impl Pipeline {
             rules: Vec::new(),
             rules_of_response: Vec::new(),
             wish: None,
+            picture: None,
             stored: None,
         };
         let routes = self.routes();
@@ -160,28 +199,69 @@ impl Pipeline {
             selection,
             stored.as_ref().map(|stored| &*stored.object),
         );
-        told.wish = wish.map(|wish| wish.to_string());
+        told.wish = wish.as_ref().map(ToString::to_string);
+        if let Some(stored) = &stored
+            && let Some(recipe) = form::recipe_of(&ask, wish, &stored.object)
+        {
+            let explained = self.explain_picture(&ask, &stored.object, recipe);
+            told.picture = Some(explained.await);
+        }
         told.stored = stored.map(|stored| {
             let object = &stored.object;
-            let text = |name| {
-                object
-                    .headers()
-                    .get(name)
-                    .and_then(|value| value.to_str().ok())
-                    .map(str::to_owned)
-            };
+            let text = |name| field_of(object, &name);
             StoredObject {
                 status: object.status.as_u16(),
                 tier: stored.tier.as_str(),
                 body_bytes: object.body.length(),
                 age_seconds: object.freshness().age(now).as_secs(),
                 ttl_seconds: object.freshness().ttl(now),
-                etag: text(http::header::ETAG),
-                content_type: text(http::header::CONTENT_TYPE),
+                etag: text(ETAG),
+                content_type: text(CONTENT_TYPE),
                 version: format!("{:032x}", object.version),
             }
         });
         told
+    }
+
+    async fn explain_picture(
+        &self,
+        ask: &Ask,
+        source: &Object,
+        recipe: Recipe,
+    ) -> ExplainedPicture {
+        let key = recipe.key();
+        let state = self
+            .cache()
+            .form_state(&ask.zone, source, &Form::Picture(recipe))
+            .await;
+        let (word, reason) = picture_reason(&state);
+        let stored = state.stored.map(|form| {
+            let tiers = [
+                (form.tiers.memory, Tier::Memory),
+                (form.tiers.disk, Tier::Disk),
+            ];
+            let (own, original) = (form.object.body.length(), source.body.length());
+            StoredPicture {
+                detail: form.object.detail().to_owned(),
+                effort: if state.is_best { "best" } else { "first" },
+                content_type: field_of(&form.object, &CONTENT_TYPE),
+                body_bytes: own,
+                saves_percent: saved_percent(original, own),
+                etag: field_of(&form.object, &ETAG),
+                tiers: tiers
+                    .into_iter()
+                    .filter(|(is_there, _)| *is_there)
+                    .map(|(_, tier)| tier.as_str())
+                    .collect(),
+            }
+        });
+        ExplainedPicture {
+            recipe: key,
+            state: word,
+            reason,
+            declined: state.declined,
+            stored,
+        }
     }
 
     pub(super) fn admit_parts(
@@ -274,6 +354,37 @@ impl Pipeline {
         };
         (code, reason.to_owned())
     }
+}
+
+fn picture_reason(state: &FormState) -> (&'static str, String) {
+    let (word, reason) = match (state.stored.is_some(), state.is_being_made, state.declined) {
+        (true, _, _) if state.is_best => ("stored", "made with all effort"),
+        (true, ..) => (
+            "stored",
+            "made while somebody waited; asked for more often, it is made again with all effort",
+        ),
+        (false, true, _) => (
+            "being-made",
+            "who asks meanwhile waits at most first_answer",
+        ),
+        (false, false, Some(reason)) => {
+            let sentence = format!("something else is served in its place ({reason})");
+            return ("declined", sentence);
+        }
+        (false, false, None) => ("not-made", "the next request has it made"),
+    };
+    (word, reason.to_owned())
+}
+
+fn saved_percent(original: u64, made: u64) -> i64 {
+    let hundredths = i128::from(made) * 100 / i128::from(original.max(1));
+    i64::try_from(100 - hundredths).unwrap_or(i64::MIN)
+}
+
+fn field_of(object: &Object, name: &HeaderName) -> Option<String> {
+    let headers = object.headers();
+    let value = headers.get(name)?;
+    value.to_str().ok().map(str::to_owned)
 }
 
 fn unusable(why: Unusable) -> &'static str {

@@ -2,6 +2,7 @@
 
 mod answer;
 mod body;
+mod coding;
 mod config;
 mod cors;
 mod deliver;
@@ -21,7 +22,7 @@ mod warm;
 pub use self::answer::{Client, Pipeline};
 pub use self::body::Body;
 pub use self::config::RequestLimits;
-pub use self::explain::{Explanation, StoredObject};
+pub use self::explain::{ExplainedPicture, Explanation, StoredObject, StoredPicture};
 pub use self::objects::ObjectName;
 pub use self::refuse::Refusal;
 pub use self::request::{Checked, RequestError, check, known_method};

@@ -42,6 +42,14 @@ pub enum Refusal {
     /// A picture parameter has a wrong value.
     #[error("{0}")]
     Parameter(#[from] ParameterError),
+    /// The origin's body is not what its content coding says, and the client does not take that coding.
+    #[error("the origin's body is not what its content coding says")]
+    Undecodable,
+    /// No coding that the client takes can be made, and it refuses the content as it is (RFC 9110 §12.5.3).
+    #[error(
+        "no content coding that the request accepts can be made; accept identity, gzip, br or zstd"
+    )]
+    NotAcceptable,
     /// The request has been here before (RFC 8586).
     #[error("this request has passed this node before: an origin points back at it")]
     Loop,
@@ -120,6 +128,8 @@ impl Refusal {
             Self::TooManyPurges => StatusCode::TOO_MANY_REQUESTS,
             Self::Denied(status) => *status,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Undecodable => StatusCode::BAD_GATEWAY,
+            Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
             Self::Loop => StatusCode::LOOP_DETECTED,
             Self::OnlyIfCached => StatusCode::GATEWAY_TIMEOUT,
             Self::Precondition => StatusCode::PRECONDITION_FAILED,
@@ -141,6 +151,8 @@ impl Refusal {
             Self::Denied(_) => "denied",
             Self::Method(_) => "method",
             Self::Parameter(_) => "bad-parameter",
+            Self::Undecodable => "undecodable",
+            Self::NotAcceptable => "not-acceptable",
             Self::Loop => "loop",
             Self::OnlyIfCached => "only-if-cached",
             Self::Precondition => "precondition",
@@ -158,6 +170,7 @@ impl Refusal {
         match self {
             Self::Fill(error) => Some(error.proxy_status()),
             Self::Loop => Some("proxy_loop_detected"),
+            Self::Undecodable => Some("http_response_content_coding"),
             // Nothing was asked of an origin.
             Self::Busy => Some("proxy_internal_response"),
             Self::PurgeFailed(_) => Some("proxy_internal_error"),
@@ -167,6 +180,7 @@ impl Refusal {
             | Self::Path(_)
             | Self::Method(_)
             | Self::Parameter(_)
+            | Self::NotAcceptable
             | Self::Precondition
             | Self::OnlyIfCached
             | Self::Template(_)
@@ -210,6 +224,8 @@ impl Refusal {
             | Self::Template(_)
             | Self::Denied(_)
             | Self::Parameter(_)
+            | Self::Undecodable
+            | Self::NotAcceptable
             | Self::Loop
             | Self::OnlyIfCached
             | Self::Upload(_)
@@ -266,6 +282,11 @@ mod tests {
     fn a_generated_server_error_names_its_error_type() {
         check(&Refusal::Loop, 508, Some("edge; error=proxy_loop_detected"));
         check(
+            &Refusal::Undecodable,
+            502,
+            Some("edge; error=http_response_content_coding"),
+        );
+        check(
             &Refusal::Busy,
             503,
             Some("edge; error=proxy_internal_response"),
@@ -319,6 +340,7 @@ mod tests {
 
     #[test]
     fn answers_about_the_request_have_neither_field() {
+        check(&Refusal::NotAcceptable, 406, None);
         check(&Refusal::UnknownHost, 421, None);
         check(&Refusal::NoHost, 400, None);
         check(&Refusal::Path(PathError::Nul), 400, None);

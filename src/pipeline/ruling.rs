@@ -274,9 +274,7 @@ fn under(site: &Site, zone: &Zone, set: Set) -> Zone {
         let action = &rule.action;
         action.cache.apply(&mut zone.policy);
         zone.compression.enabled = action.compression.unwrap_or(zone.compression.enabled);
-        zone.images.enabled = action.images.enabled.unwrap_or(zone.images.enabled);
-        zone.images.auto = action.images.auto.unwrap_or(zone.images.auto);
-        action.images.quality.apply(&mut zone.images.quality);
+        action.images.apply(&mut zone.images);
         for tag in &action.tags {
             if !zone.tags.contains(tag) {
                 zone.tags.push(tag.clone());

@@ -193,6 +193,8 @@ fn is_shed(refusal: &Refusal) -> bool {
         | Refusal::Denied(_)
         | Refusal::Method(_)
         | Refusal::Parameter(_)
+        | Refusal::Undecodable
+        | Refusal::NotAcceptable
         | Refusal::Loop
         | Refusal::OnlyIfCached
         | Refusal::Precondition

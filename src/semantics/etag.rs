@@ -34,22 +34,30 @@ impl<'a> EntityTag<'a> {
     /// The part that came from the origin: without the suffix that [`made`] adds.
     #[must_use]
     pub fn source(&self) -> &'a [u8] {
-        let Some(at) = memchr::memrchr(b';', self.opaque) else {
-            return self.opaque;
-        };
-        let (source, suffix) = self.opaque.split_at(at);
-        let Some(dot) = memchr::memchr(b'.', suffix) else {
-            return self.opaque;
-        };
-        let (how, version) = suffix.split_at(dot);
-        let is_ours = (2..=HOW_MAX + 1).contains(&how.len())
-            && how.iter().skip(1).all(u8::is_ascii_alphanumeric)
+        self.made_of().map_or(self.opaque, |(source, _)| source)
+    }
+
+    /// The coding or format of a tag that [`made`] gave.
+    #[must_use]
+    pub fn how(&self) -> Option<&'a [u8]> {
+        self.made_of().map(|(_, how)| how)
+    }
+
+    /// The two parts of a made tag, without the version.
+    fn made_of(&self) -> Option<(&'a [u8], &'a [u8])> {
+        let (source, suffix) = self
+            .opaque
+            .split_at_checked(memchr::memrchr(b';', self.opaque)?)?;
+        let suffix = suffix.get(1..)?;
+        let (how, version) = suffix.split_at_checked(memchr::memchr(b'.', suffix)?)?;
+        let is_ours = (1..=HOW_MAX).contains(&how.len())
+            && how.iter().all(u8::is_ascii_alphanumeric)
             && version.len() == VERSION_DIGITS + 1
             && version
                 .iter()
                 .skip(1)
                 .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        if is_ours { source } else { self.opaque }
+        is_ours.then_some((source, how))
     }
 
     /// A tag at the beginning of `text`, and what follows it.

@@ -2,7 +2,7 @@ use http::StatusCode;
 
 use crate::policy::Overrides;
 use crate::rules::{Pattern, Program, Template};
-use crate::variant::ImageQuality;
+use crate::variant::{Fallback, ImageConfig, ImageQuality, Keep, Refused};
 
 use super::HeaderRules;
 
@@ -73,8 +73,29 @@ pub struct ImageOverrides {
     pub enabled: Option<bool>,
     /// Whether every picture gets the best format.
     pub auto: Option<bool>,
+    /// Whether parameters in the query are read.
+    pub parameters: Option<bool>,
+    /// What of a source's metadata stays.
+    pub keep: Option<Keep>,
+    /// What a picture that cannot be processed is answered with.
+    pub refused: Option<Refused>,
+    /// What is served when pictures cannot be made in time.
+    pub fallback: Option<Fallback>,
     /// Default quality by format.
     pub quality: QualityOverrides,
+}
+
+impl ImageOverrides {
+    /// Puts what is set in the place of what `images` has.
+    pub fn apply(&self, images: &mut ImageConfig) {
+        images.enabled = self.enabled.unwrap_or(images.enabled);
+        images.auto = self.auto.unwrap_or(images.auto);
+        images.parameters = self.parameters.unwrap_or(images.parameters);
+        images.keep = self.keep.unwrap_or(images.keep);
+        images.refused = self.refused.unwrap_or(images.refused);
+        images.fallback = self.fallback.unwrap_or(images.fallback);
+        self.quality.apply(&mut images.quality);
+    }
 }
 
 /// Default qualities that stand in for the site's.

@@ -2,7 +2,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
@@ -34,6 +34,10 @@ pub struct Object {
     serial: u64,
     /// Whether a disk takes it once it has been asked for more often. Not kept on disk.
     pub awaits_uses: AtomicBool,
+    /// How often it was asked for, as far as that is counted. Not kept on disk.
+    pub uses: AtomicU8,
+    /// A note of those who make other forms of it, 0 at first. Not kept on disk.
+    pub forms: AtomicU8,
     fetch_started_nanos: u64,
     freshness: PackedFreshness,
     /// Key, site, path, detail, tags and fields, one after the other.
@@ -115,6 +119,8 @@ impl Draft {
             checked_seq: self.checked_seq,
             cleared_epoch: AtomicU64::new(0),
             awaits_uses: AtomicBool::new(false),
+            uses: AtomicU8::new(0),
+            forms: AtomicU8::new(0),
             serial: SERIALS.fetch_add(1, Ordering::Relaxed),
             fetch_started_nanos: nanos(self.fetch_started),
             freshness: PackedFreshness::new(freshness),

@@ -60,6 +60,23 @@ impl Exposition {
         self.push(name, labels, Value::Distribution(value));
     }
 
+    /// A histogram that another room keeps: upper edges, the last one infinite, each with how many were not above it
+    /// and above the one before.
+    pub fn add_buckets(
+        &mut self,
+        name: Name,
+        labels: &[(&'static str, &str)],
+        sum: f64,
+        buckets: &[(f64, u64)],
+    ) {
+        let distribution = Distribution {
+            sum_seconds: sum,
+            count: buckets.iter().map(|(_, count)| count).sum(),
+            buckets: buckets.to_vec(),
+        };
+        self.push(name, labels, Value::Distribution(distribution));
+    }
+
     fn push(&mut self, name: Name, labels: &[(&'static str, &str)], value: Value) {
         let labels = labels
             .iter()

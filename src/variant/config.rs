@@ -2,6 +2,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use http::HeaderValue;
+
+use super::compress::COMPRESSIBLE;
 use super::image::{ImagePreset, Keep};
 
 /// A content coding that the edge makes (RFC 9110 §8.4.1, RFC 7932, RFC 9659).
@@ -22,7 +25,9 @@ pub struct CompressionConfig {
     pub enabled: bool,
     /// What it makes, best first.
     pub codings: Vec<Coding>,
-    /// Media types (lower case; `text/*` patterns allowed).
+    /// What the origin is asked for, best first; nothing is asked for when it is empty.
+    pub pull: Vec<Coding>,
+    /// Media types (lower case; `text/*` and `*+json` patterns allowed).
     pub types: Vec<String>,
     /// A smaller body is left as it is.
     pub min_size_bytes: u64,
@@ -37,19 +42,8 @@ impl Default for CompressionConfig {
         Self {
             enabled: true,
             codings: vec![Coding::Zstd, Coding::Brotli, Coding::Gzip],
-            types: [
-                "text/*",
-                "application/javascript",
-                "application/json",
-                "application/xml",
-                "application/wasm",
-                "application/manifest+json",
-                "image/svg+xml",
-                "font/ttf",
-                "font/otf",
-            ]
-            .map(str::to_owned)
-            .to_vec(),
+            pull: Vec::new(),
+            types: COMPRESSIBLE.map(str::to_owned).to_vec(),
             min_size_bytes: 256,
             max_size_bytes: 16 << 20,
             first_level: LevelByCoding {
@@ -60,6 +54,24 @@ impl Default for CompressionConfig {
         }
     }
 }
+
+impl CompressionConfig {
+    /// The `Accept-Encoding` of requests to the origin (RFC 9110 §12.5.3).
+    #[must_use]
+    pub fn accept_encoding(&self) -> HeaderValue {
+        let weighed = |(place, coding): (usize, &Coding)| match place {
+            0 => coding.token().to_owned(),
+            place => format!("{};q=0.{}", coding.token(), 10_usize.saturating_sub(place)),
+        };
+        let members: Vec<String> = self.pull.iter().enumerate().map(weighed).collect();
+        match self.enabled && !members.is_empty() {
+            true => HeaderValue::try_from(members.join(", ")).unwrap_or(IDENTITY),
+            false => IDENTITY,
+        }
+    }
+}
+
+const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 
 /// A compression level for each coding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -328,5 +340,29 @@ impl Default for ImageWorkers {
             max_frame_pixels: 200_000_000,
             timeout: Duration::from_secs(5),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_origin_is_asked_in_the_sites_order() {
+        let asked = |enabled, pull: &[Coding]| {
+            let config = CompressionConfig {
+                enabled,
+                pull: pull.to_vec(),
+                ..CompressionConfig::default()
+            };
+            config.accept_encoding().to_str().unwrap().to_owned()
+        };
+        assert_eq!(asked(true, &[]), "identity");
+        assert_eq!(asked(true, &[Coding::Gzip]), "gzip");
+        assert_eq!(
+            asked(true, &[Coding::Brotli, Coding::Zstd, Coding::Gzip]),
+            "br, zstd;q=0.9, gzip;q=0.8"
+        );
+        assert_eq!(asked(false, &[Coding::Gzip]), "identity");
     }
 }

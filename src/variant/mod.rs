@@ -6,15 +6,19 @@ mod config;
 mod image;
 mod untouchable;
 
-pub use self::compress::{DecodeError, Encoder, choose, decode, eligible, encode};
+pub use self::compress::{
+    Choice, DecodeError, Decoder, DeltaCoding, DictionaryHash, Encoder, choose, decode, eligible,
+    eligible_at_need, encode, encode_delta, is_uncoded, undoable,
+};
 pub use self::config::{
     Coding, CompressionConfig, CompressionWorkers, Fallback, ImageConfig, ImageFormat,
     ImageQuality, ImageSigning, ImageWorkers, LevelByCoding, PathStyle, Refused, SigningKey,
     Vendor,
 };
 pub use self::image::{
-    Asked, Effort, Fit, HINT_FIELDS, Hints, ImageError, ImagePool, ImagePreset, ImageStats, Keep,
-    Located, Media, ParameterError, PathParameters, Picture, Placeholder, Recipe, SignatureError,
-    SourceFormat, Wish, WishedFormat, applies, asked, check_signature, recipe, render_here,
-    signature_of, wish_of,
+    Announced, Asked, Collector, Effort, Fit, FormatImages, HINT_FIELDS, Hints, ImageError,
+    ImagePool, ImagePreset, ImageStats, JobRefused, Keep, Located, Media, Order, ParameterError,
+    PathParameters, Picture, Placeholder, Recipe, SignatureError, SiteImages, SourceBytes,
+    SourceFormat, Urgency, Wish, WishedFormat, applies, asked, check_signature, recipe,
+    render_here, signature_of, wish_of,
 };

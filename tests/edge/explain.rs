@@ -391,3 +391,58 @@ fn situations() -> Vec<Situation> {
         },
     ]
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_picture_is_explained_from_its_wish_to_its_form() {
+    let origin = Origin::start().await;
+    for (path, body) in [
+        ("/a.jpg", crate::image::jpeg(320, 240)),
+        ("/bad.jpg", bytes::Bytes::from_static(b"\xff\xd8\xff none")),
+    ] {
+        let resource = crate::support::reply::Resource::new(body)
+            .header("content-type", "image/jpeg")
+            .cache_control("max-age=600");
+        origin.serve_resource(path, resource);
+    }
+    let edge = Edge::with(&origin, crate::image::IMAGES).await;
+    let explained = async |path: &str| {
+        let target =
+            format!("/v1/explain?url=http%3A%2F%2Flocalhost%2F{path}&header=accept:%20image/webp");
+        let answer = edge.admin(Method::GET, &target, &Value::Null).await;
+        serde_json::from_slice::<Value>(&answer.body).unwrap()
+    };
+    let picture = async |path: &str| explained(path).await["details"]["picture"].clone();
+    let webp = [("accept", "image/webp")];
+    assert_eq!(picture("a.jpg%3Fwidth=80").await, Value::Null);
+    edge.get("/a.jpg?width=40").await;
+    edge.settled().await;
+    let told = &explained("a.jpg%3Fwidth=80").await;
+    assert_eq!(told["decision"], "hit", "{told}");
+    let wish = told["details"]["wish"].as_str().unwrap();
+    assert!(wish.contains("width=80"), "{told}");
+    let told = &told["details"]["picture"];
+    assert_eq!(
+        (&told["state"], &told["stored"]),
+        (&json!("not-made"), &json!(null))
+    );
+    edge.get_with("/a.jpg?width=80", &webp).await;
+    edge.settled().await;
+    let told = picture("a.jpg%3Fwidth=80").await;
+    assert_eq!(told["state"], "stored", "{told}");
+    assert!(told["recipe"].as_str().unwrap().contains("webp"), "{told}");
+    let stored = &told["stored"];
+    assert_eq!(stored["detail"], "webp;w=80;from=jpeg");
+    assert_eq!(stored["effort"], "first");
+    assert_eq!(stored["content_type"], "image/webp");
+    assert!(stored["saves_percent"].as_i64().unwrap() > 50, "{told}");
+
+    edge.get_with("/bad.jpg?width=80", &webp).await;
+    for width in [80, 90] {
+        let told = picture(&format!("bad.jpg%3Fwidth={width}")).await;
+        assert_eq!(told["state"], "declined", "{told}");
+        assert_eq!(
+            told["declined"], "bad-picture",
+            "of the source, not of one width"
+        );
+    }
+}

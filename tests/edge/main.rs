@@ -20,6 +20,7 @@ mod explain;
 mod flights;
 mod freshness;
 mod image;
+mod image_load;
 mod large;
 mod limits;
 mod memory;

@@ -98,6 +98,7 @@ impl Origin {
 /// A running brim with its configuration in a folder of its own.
 pub(crate) struct Edge {
     pub(crate) https: u16,
+    pub(crate) admin: u16,
     pub(crate) folder: TempDir,
     program: Option<Program>,
 }
@@ -119,6 +120,7 @@ impl Edge {
         fs::write(folder.path().join("config/sites/site.toml"), site).unwrap();
         let mut edge = Self {
             https,
+            admin,
             folder,
             program: None,
         };

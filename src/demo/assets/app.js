@@ -123,6 +123,7 @@ async function describePicture(figure, cache) {
     figure.dataset.format = formatText(answer.type).toLowerCase();
     figure.dataset.outcome = outcome.state;
     figure.dataset.shown = size;
+    figure.dataset.arrived = String(answer.bytes);
     return { bytes: answer.bytes, original, isHit: outcome.state === 'hit' };
   } catch (error) {
     line.textContent = `did not arrive: ${error.message}`;
@@ -145,6 +146,7 @@ async function describeFile(row, cache) {
     cells[3].replaceChildren(outcomeElement(outcome));
     row.dataset.outcome = outcome.state;
     row.dataset.coding = answer.coding || 'identity';
+    row.dataset.arrived = String(answer.sentBytes);
     return outcome.state === 'hit';
   } catch (error) {
     cells[3].textContent = error.message;

@@ -2,11 +2,17 @@
 
 mod brotli;
 mod decode;
+mod decoder;
+mod dictionary;
 mod encoder;
 mod gzip;
 mod plan;
+mod types;
 mod zstd;
 
 pub use self::decode::{DecodeError, decode};
+pub use self::decoder::Decoder;
+pub use self::dictionary::{DeltaCoding, DictionaryHash, encode_delta};
 pub use self::encoder::{Encoder, encode};
-pub use self::plan::{choose, eligible};
+pub use self::plan::{Choice, choose, eligible, eligible_at_need, is_uncoded, undoable};
+pub(super) use self::types::COMPRESSIBLE;

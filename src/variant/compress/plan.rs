@@ -1,8 +1,10 @@
-use http::header::{CONTENT_RANGE, CONTENT_TYPE};
+use http::header::{CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
+use smallvec::SmallVec;
 
 use super::super::config::{Coding, CompressionConfig};
-use super::super::untouchable::untouchable;
+use super::super::untouchable::{has_coding, says_no_transform, untouchable};
+use super::types::any_covers;
 
 impl Coding {
     /// Its name in `Content-Encoding`.
@@ -30,48 +32,97 @@ impl Coding {
     }
 }
 
-/// Whether an answer of the origin may be coded by the edge. `length` is that of the body, if known.
+/// Whether an answer of the origin may be coded by the edge. `length` is that of the body, if known; `extension_type` is the
+/// media type that the path's extension stands for, which counts where the origin gives none.
 #[must_use]
 pub fn eligible(
     config: &CompressionConfig,
     status: StatusCode,
     headers: &HeaderMap,
     length: Option<u64>,
+    extension_type: Option<&str>,
 ) -> bool {
     config.enabled
         && !config.codings.is_empty()
         && has_whole_body(status)
         && !headers.contains_key(CONTENT_RANGE)
         && length.is_none_or(|n| (config.min_size_bytes..=config.max_size_bytes).contains(&n))
-        && headers
-            .get(CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok())
-            .is_some_and(|value| any_type_matches(&config.types, value))
+        && match headers.get(CONTENT_TYPE) {
+            Some(value) => value.to_str().ok(),
+            None => extension_type,
+        }
+        .is_some_and(|value| any_covers(&config.types, value))
         && !untouchable(headers)
 }
 
-/// What to code with for a client: the highest quality, then our own order (RFC 9110 §12.5.3). `quality`
-/// gives the thousandths of a name as the field names it, itself or by `*`; `identity` those of no
-/// coding, where a name that is absent counts as acceptable.
-///
-/// `None` is "as it is". A client that names no `identity` gets a coding however low its quality:
-/// it asked for codings, and silence on identity is no preference for it.
+/// Whether an answer that has no coding may be given one for a client that refuses the content as it is: then neither type
+/// nor size counts, up to the largest.
 #[must_use]
-pub fn choose(
+pub fn eligible_at_need(
     config: &CompressionConfig,
-    quality: &dyn Fn(&str) -> u16,
-    identity: u16,
+    status: StatusCode,
+    headers: &HeaderMap,
+    length: Option<u64>,
+) -> bool {
+    config.enabled
+        && has_whole_body(status)
+        && !headers.contains_key(CONTENT_RANGE)
+        && length.is_none_or(|n| n <= config.max_size_bytes)
+        && !untouchable(headers)
+}
+
+/// Whether an answer is a whole body as it is, with no coding at all.
+#[must_use]
+pub fn is_uncoded(status: StatusCode, headers: &HeaderMap) -> bool {
+    has_whole_body(status) && !headers.contains_key(CONTENT_RANGE) && !has_coding(headers)
+}
+
+/// The coding of an answer that the edge may undo for a client that does not take it: the origin names just this one, and
+/// does not say `no-transform`.
+#[must_use]
+pub fn undoable(
+    config: &CompressionConfig,
+    status: StatusCode,
+    headers: &HeaderMap,
 ) -> Option<Coding> {
-    let mut best: Option<(u16, Coding)> = None;
-    for &coding in &config.codings {
-        let quality = quality(coding.token());
-        if quality > best.map_or(0, |(highest, _)| highest) {
-            best = Some((quality, coding));
-        }
+    if !config.enabled
+        || !has_whole_body(status)
+        || headers.contains_key(CONTENT_RANGE)
+        || says_no_transform(headers)
+    {
+        return None;
     }
-    let (highest, coding) = best?;
+    let mut values = headers.get_all(CONTENT_ENCODING).iter();
+    let only = values.next()?;
+    if values.next().is_some() {
+        return None;
+    }
+    Coding::of_token(only.to_str().ok()?.trim())
+}
+
+/// Codings that suit a client equally well, in the site's order; empty is "as it is".
+pub type Choice = SmallVec<[Coding; 3]>;
+
+/// What to code with for a client: those of the highest quality (RFC 9110 §12.5.3). `quality` gives the thousandths of a
+/// name as the field names it, itself or by `*`; `identity` those of no coding, where a name that is absent counts as
+/// acceptable.
+///
+/// A client that names no `identity` gets a coding however low its quality: it asked for codings, and silence on identity
+/// is no preference for it.
+#[must_use]
+pub fn choose(config: &CompressionConfig, quality: &dyn Fn(&str) -> u16, identity: u16) -> Choice {
+    let highest = config
+        .codings
+        .iter()
+        .map(|coding| quality(coding.token()))
+        .max()
+        .unwrap_or(0);
     let named_identity = quality("identity").min(identity);
-    (highest >= named_identity).then_some(coding)
+    if highest == 0 || highest < named_identity {
+        return Choice::new();
+    }
+    let is_best = |coding: &Coding| quality(coding.token()) == highest;
+    config.codings.iter().copied().filter(is_best).collect()
 }
 
 /// A 206 is a part of something that has a coding already; the others have no body.
@@ -84,18 +135,6 @@ fn has_whole_body(status: StatusCode) -> bool {
                 | StatusCode::PARTIAL_CONTENT
                 | StatusCode::NOT_MODIFIED
         )
-}
-
-fn any_type_matches(patterns: &[String], content_type: &str) -> bool {
-    let essence = content_type.split(';').next().unwrap_or_default().trim();
-    patterns
-        .iter()
-        .any(|pattern| match pattern.strip_suffix('*') {
-            Some(start) => essence
-                .get(..start.len())
-                .is_some_and(|head| head.eq_ignore_ascii_case(start)),
-            None => essence.eq_ignore_ascii_case(pattern),
-        })
 }
 
 #[cfg(test)]
@@ -115,7 +154,11 @@ mod tests {
         }
         let config = CompressionConfig::default();
         let status = StatusCode::from_u16(status).unwrap();
-        assert_eq!(eligible(&config, status, &headers, length), expect);
+        assert_eq!(eligible(&config, status, &headers, length, None), expect);
+        // An extension says nothing where the origin has spoken.
+        let by_extension = eligible(&config, status, &headers, length, Some("text/css"));
+        let is_silent = !headers.contains_key(CONTENT_TYPE);
+        assert_eq!(by_extension, expect || is_silent);
     }
 
     const HTML: (&str, &str) = ("content-type", "text/html; charset=utf-8");
@@ -157,12 +200,12 @@ mod tests {
             200,
             &[HTML, ("content-digest", "sha-256=:AA==:")],
             None,
-            false,
+            true,
         );
     }
 
     #[track_caller]
-    fn check_choice(qualities: &[(&str, u16)], identity: u16, expect: Option<Coding>) {
+    fn check_choice(qualities: &[(&str, u16)], identity: u16, expect: &[Coding]) {
         let quality = |name: &str| {
             qualities
                 .iter()
@@ -170,26 +213,62 @@ mod tests {
                 .map_or(0, |(_, quality)| *quality)
         };
         let config = CompressionConfig::default();
-        assert_eq!(choose(&config, &quality, identity), expect);
+        assert_eq!(choose(&config, &quality, identity).as_slice(), expect);
     }
 
     #[test]
     fn the_highest_quality_wins_then_our_order() {
+        use Coding::{Brotli, Gzip, Zstd};
         let all = [("gzip", 1000), ("br", 1000), ("zstd", 1000)];
-        check_choice(&all, 1000, Some(Coding::Zstd));
-        check_choice(&[("gzip", 1000), ("br", 1000)], 1000, Some(Coding::Brotli));
-        check_choice(&[("gzip", 900), ("br", 800)], 1000, Some(Coding::Gzip));
-        check_choice(&[("gzip", 1)], 1000, Some(Coding::Gzip));
-        check_choice(&[("gzip", 0)], 1000, None);
-        check_choice(&[], 1000, None);
-        check_choice(&[("deflate", 1000)], 0, None);
+        check_choice(&all, 1000, &[Zstd, Brotli, Gzip]);
+        check_choice(&[("gzip", 1000), ("br", 1000)], 1000, &[Brotli, Gzip]);
+        check_choice(&[("gzip", 900), ("br", 800)], 1000, &[Gzip]);
+        check_choice(&[("gzip", 1)], 1000, &[Gzip]);
+        check_choice(&[("gzip", 0)], 1000, &[]);
+        check_choice(&[], 1000, &[]);
+        check_choice(&[("deflate", 1000)], 0, &[]);
     }
 
     #[test]
     fn identity_wins_only_when_named_higher() {
-        check_choice(&[("gzip", 500), ("identity", 1000)], 1000, None);
-        check_choice(&[("gzip", 500), ("identity", 500)], 500, Some(Coding::Gzip));
-        check_choice(&[("gzip", 500)], 0, Some(Coding::Gzip));
+        use Coding::Gzip;
+        check_choice(&[("gzip", 500), ("identity", 1000)], 1000, &[]);
+        check_choice(&[("gzip", 500), ("identity", 500)], 500, &[Gzip]);
+        check_choice(&[("gzip", 500)], 0, &[Gzip]);
+    }
+
+    #[track_caller]
+    fn check_undoable(status: u16, fields: &[(&'static str, &str)], expect: Option<Coding>) {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(
+                HeaderName::from_static(name),
+                HeaderValue::from_str(value).unwrap(),
+            );
+        }
+        let config = CompressionConfig::default();
+        let status = StatusCode::from_u16(status).unwrap();
+        assert_eq!(undoable(&config, status, &headers), expect);
+        let off = CompressionConfig {
+            enabled: false,
+            ..config
+        };
+        assert_eq!(undoable(&off, status, &headers), None);
+    }
+
+    #[test]
+    fn one_known_coding_of_the_origin_can_be_undone() {
+        let gzip = ("content-encoding", "gzip");
+        check_undoable(200, &[gzip], Some(Coding::Gzip));
+        check_undoable(404, &[("content-encoding", " BR ")], Some(Coding::Brotli));
+        check_undoable(200, &[], None);
+        check_undoable(206, &[gzip], None);
+        check_undoable(200, &[gzip, gzip], None);
+        check_undoable(200, &[("content-encoding", "gzip, br")], None);
+        check_undoable(200, &[("content-encoding", "aes128gcm")], None);
+        check_undoable(200, &[("content-encoding", "identity")], None);
+        check_undoable(200, &[gzip, ("cache-control", "no-transform")], None);
+        check_undoable(200, &[gzip, ("content-range", "bytes 0-1/2")], None);
     }
 
     #[test]

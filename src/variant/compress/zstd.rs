@@ -5,7 +5,7 @@ use zstd::stream::{read, write};
 /// RFC 9659 §3: a decoder of the `zstd` content coding need not take windows above 8 MB. Levels up to 19
 /// stay within 2^23 bytes; 20 and above do not.
 const LEVEL_MAX: u32 = 19;
-const WINDOW_BITS_MAX: u32 = 23;
+pub(super) const WINDOW_BITS_MAX: u32 = 23;
 
 pub(super) type Stream = write::Encoder<'static, Vec<u8>>;
 

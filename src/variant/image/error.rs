@@ -73,22 +73,6 @@ pub enum ImageError {
 }
 
 impl ImageError {
-    /// Every name that [`Self::as_str`] gives, in the order of the variants.
-    pub(super) const NAMES: [&'static str; 12] = [
-        "bad-picture",
-        "too-large",
-        "unsupported",
-        "type-mismatch",
-        "not-smaller",
-        "encode",
-        "panicked",
-        "queue-full",
-        "queue-timeout",
-        "timeout",
-        "cancelled",
-        "closed",
-    ];
-
     /// A short token of a closed set, for labels and `detail`.
     #[must_use]
     pub fn as_str(&self) -> &'static str {

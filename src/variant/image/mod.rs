@@ -29,7 +29,10 @@ pub use self::here::render_here;
 pub use self::metadata::Keep;
 pub use self::operations::Fit;
 pub use self::placeholder::Placeholder;
-pub use self::pool::{ImagePool, ImageStats};
+pub use self::pool::{
+    Announced, Collector, FormatImages, ImagePool, ImageStats, JobRefused, Order, SiteImages,
+    SourceBytes, Urgency,
+};
 pub use self::recipe::{Media, Picture, Recipe, recipe};
 pub use self::sniff::SourceFormat;
 pub use self::wish::{

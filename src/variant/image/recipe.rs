@@ -15,6 +15,9 @@ use super::wish::{Wish, WishedFormat};
 /// Changes when the same recipe makes other bytes than before, so that stored variants are remade.
 const RECIPE_VERSION: u32 = 2;
 
+/// Up to here AVIF is written while a first visitor waits, if a thread is free.
+const AVIF_PROMPT_PIXELS_MAX: u64 = 500_000;
+
 /// How much lower the quality is for clients that save data, of 100.
 const SAVED_QUALITY: u8 = 15;
 
@@ -163,6 +166,33 @@ impl Recipe {
             declared: format,
             ..self
         }
+    }
+
+    /// The same without AVIF, if AVIF may be chosen and would take longer than a first visitor should wait: at a size
+    /// that was asked for and is not small, or when others are at it. Whoever asks for no size gets the original
+    /// meanwhile, which is of the right size.
+    #[must_use]
+    pub fn quick(&self, is_busy: bool) -> Option<Self> {
+        let Target::Best(formats) = &self.target else {
+            return None;
+        };
+        let Operations { width, height, .. } = self.operations;
+        let pixels = match (width, height) {
+            (Some(width), Some(height)) => u64::from(width) * u64::from(height),
+            // Most pictures are about as wide as 4:3.
+            (Some(side), None) => u64::from(side) * u64::from(side) * 3 / 4,
+            (None, Some(side)) => u64::from(side) * u64::from(side) * 4 / 3,
+            (None, None) => return None,
+        };
+        let is_slow = is_busy || pixels > AVIF_PROMPT_PIXELS_MAX;
+        (is_slow && formats.contains(&ImageFormat::Avif)).then(|| {
+            let formats = formats.iter().copied();
+            let quick = formats.filter(|format| *format != ImageFormat::Avif);
+            Self {
+                target: Target::Best(quick.collect()),
+                ..self.clone()
+            }
+        })
     }
 
     /// For a client that saves data: of lower quality, unless one was asked for.

@@ -132,7 +132,7 @@ pub(super) fn open<'a>(
 
 impl Opened<'_> {
     /// Frames that `demand` needs.
-    fn frames(&self, demand: Demand) -> u32 {
+    pub(super) fn frames(&self, demand: Demand) -> u32 {
         if demand.all_frames {
             self.sniffed.reel.frames
         } else {

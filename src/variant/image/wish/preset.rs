@@ -1,12 +1,19 @@
 use super::super::super::config::ImageConfig;
 use super::super::error::ParameterError;
-use super::draft::{Draft, Parameter};
+use super::draft::{Draft, OURS, Parameter};
 
 /// Parameters that a site gives a name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ImagePreset(Draft);
 
 impl ImagePreset {
+    /// What may stand in one.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        OURS.iter()
+            .map(|(name, _)| *name)
+            .filter(|name| *name != "preset")
+    }
+
     /// Adds one parameter by its name of ours; false when there is none of this name.
     ///
     /// # Errors

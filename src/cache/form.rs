@@ -1,0 +1,166 @@
+use std::sync::Arc;
+
+use http::header::{ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG};
+use http::{HeaderMap, HeaderName};
+
+use crate::semantics::etag;
+use crate::store::{Body, Draft, Newcomer, Object};
+use crate::variant::{Coding, Recipe};
+
+use super::install::{Keeping, new_version};
+use super::served::From;
+use super::{Ask, Cache, Served};
+
+/// What the tag of decoded content ends in.
+pub(super) const IDENTITY: &str = "identity";
+
+const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
+const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
+const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
+
+/// Fields that speak of the very bytes of a representation.
+const OF_THE_BYTES: [HeaderName; 5] = [
+    CONTENT_LENGTH,
+    ACCEPT_RANGES,
+    CONTENT_DIGEST,
+    REPR_DIGEST,
+    CONTENT_MD5,
+];
+
+/// Another form of a stored object.
+#[derive(Clone)]
+pub enum Form {
+    /// A content coding at this level.
+    Coded(Coding, u32),
+    /// The content of an object that the origin has coded so.
+    Plain(Coding),
+    /// A picture.
+    Picture(Recipe),
+}
+
+impl Form {
+    /// Canonical text: equal forms of one version are one variant.
+    pub(super) fn key(&self) -> String {
+        match self {
+            Self::Coded(coding, level) => format!("coding={};level={level}", coding.token()),
+            Self::Plain(coding) => format!("plain;from={}", coding.token()),
+            Self::Picture(recipe) => format!("picture;{}", recipe.key()),
+        }
+    }
+}
+
+pub(super) fn variant_key(source: &Object, form: &str) -> String {
+    format!("{}\u{1f}{:032x}\u{1f}{form}", source.key(), source.version)
+}
+
+impl Served {
+    /// The same, but whoever finds a hole in its body leaves its head alone.
+    pub(super) fn without_head(self) -> Self {
+        Self { head: None, ..self }
+    }
+
+    /// A second way to read the same bytes, for whoever makes another form of them.
+    pub(super) fn again(&self) -> Option<Self> {
+        let from = match &self.from {
+            From::Tiers => From::Tiers,
+            From::Flight(seat) => From::Flight(seat.flight().board(usize::MAX)?),
+        };
+        Some(Self {
+            object: Arc::clone(&self.object),
+            length: self.length,
+            story: self.story,
+            handed_on: false,
+            from,
+            source: self.source.clone(),
+            head: self.head,
+            missing: None,
+            first: None,
+        })
+    }
+}
+
+/// Takes a made form in, whose head is kept under `id`.
+pub(super) fn keeping_of(
+    cache: &Arc<Cache>,
+    ask: &Ask,
+    id: u128,
+    object: &Arc<Object>,
+    bytes: Option<u64>,
+    max_bytes: u64,
+) -> Keeping {
+    let store = &ask.zone.store;
+    store.count_use(id);
+    let admission = store.admit(&Newcomer {
+        id,
+        version: object.version,
+        bytes,
+        whole: true,
+    });
+    Keeping::of_derived(
+        Arc::clone(cache),
+        store,
+        Arc::clone(object),
+        max_bytes,
+        admission,
+    )
+}
+
+/// Whether a made form has the fields and the age of its source as they are now: a source that is validated, or fetched
+/// again with the same bytes, keeps its version.
+pub(super) fn is_current(made: &Object, source: &Object) -> bool {
+    made.freshness() == source.freshness() && made.checked_seq == source.checked_seq
+}
+
+/// A made form with the fields and the age that its source has now. Its bytes, and what is said of them, stay.
+pub(super) fn renewed(made: &Object, source: &Object) -> Object {
+    let mut draft = source.draft();
+    let headers = &mut draft.headers;
+    for name in OF_THE_BYTES {
+        headers.remove(name);
+    }
+    let made_headers = made.headers();
+    let own = made_headers.get(CONTENT_ENCODING);
+    let label = match (own, made_headers.get(CONTENT_TYPE)) {
+        (Some(coding), _) => coding.to_str().unwrap_or_default(),
+        (None, _) if headers.contains_key(CONTENT_ENCODING) => IDENTITY,
+        (None, media_type) => media_type
+            .and_then(|value| value.to_str().ok())
+            .and_then(|text| text.strip_prefix("image/"))
+            .unwrap_or_default(),
+    };
+    headers.remove(CONTENT_ENCODING);
+    for name in [CONTENT_ENCODING, CONTENT_TYPE] {
+        if let Some(value) = made_headers.get(&name) {
+            headers.insert(name, value.clone());
+        }
+    }
+    retag(headers, label, made.version);
+    draft.key = made.key().into();
+    draft.version = made.version;
+    draft.detail = made.detail().into();
+    draft.body = made.body.clone();
+    draft.seal()
+}
+
+/// The head of a made representation: the source's fields without what spoke of its very bytes.
+pub(super) fn made_object(source: &Object, key: &str, label: &str) -> Draft {
+    let version = new_version();
+    let mut draft = source.draft();
+    for name in OF_THE_BYTES {
+        draft.headers.remove(name);
+    }
+    retag(&mut draft.headers, label, version);
+    draft.key = variant_key(source, key).into();
+    draft.version = version;
+    draft.body = Body::Chunked { length: 0 };
+    draft
+}
+
+/// `"abc"` becomes `"abc;br.0123456789ab"`: made bytes are not stable, so the tag ends in their own version.
+fn retag(headers: &mut HeaderMap, label: &str, version: u128) {
+    let Some(tag) = headers.get(ETAG) else { return };
+    match etag::made(tag, label, version) {
+        Some(made) => headers.insert(ETAG, made),
+        None => headers.remove(ETAG),
+    };
+}

@@ -1,0 +1,158 @@
+//! The content of what the origin has coded, for clients that do not take the coding.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::CONTENT_ENCODING;
+use tokio::sync::Semaphore;
+
+use crate::store::{CHUNK_BYTES, Draft};
+use crate::variant::{Coding, DecodeError, Decoder};
+
+use super::derive::{Decline, Work};
+use super::flight::{Head, HeadBody, Landing, Pilot};
+use super::form::{IDENTITY, made_object};
+use super::{FillError, Reader};
+
+/// Larger pieces are decoded away from the runtime's threads.
+const INLINE_DECODING_BYTES: usize = 4 << 10;
+
+/// The origin's coding holds more than may be decoded: the body passes as it is.
+pub const CODING_TOO_LARGE: &str = "coding-too-large";
+/// The origin's body is not what its coding says.
+pub const CODING_CORRUPT: &str = "coding-corrupt";
+
+impl Work {
+    /// Decodes while the source still grows. A body that one chunk holds is decoded whole before its head goes out, so that a
+    /// mistake in it becomes an error and no broken answer; of a larger one the rest may still break, which cuts it off.
+    pub(super) async fn decode(self, coding: Coding, pilot: Pilot, mut landing: Landing) {
+        let (cache, id) = (Arc::clone(&self.cache), self.id);
+        match self.decoded(coding, &pilot).await {
+            Ok(()) => {
+                landing.close();
+                pilot.finish();
+            }
+            Err(error) => {
+                if let FillError::Decoding(error) = &error {
+                    cache.decline(id, word(error), Decline::ForLong);
+                }
+                landing.close();
+                pilot.fail(&error);
+            }
+        }
+    }
+
+    fn plain_head(&self, coding: Coding) -> Draft {
+        let mut object = made_object(&self.source.object, &self.key, IDENTITY);
+        object.headers.remove(CONTENT_ENCODING);
+        object.detail = format!("identity;from={}", coding.token()).into();
+        object
+    }
+
+    async fn decoded(self, coding: Coding, pilot: &Pilot) -> Result<(), FillError> {
+        let story = &self.source.story;
+        let storable = story.stored || story.forward.is_none() || story.tier.is_some();
+        let object = Arc::new(self.plain_head(coding).seal());
+        let limit = self.ask.zone.compression.max_size_bytes;
+        let max_bytes = self.ask.zone.policy.max_object_bytes;
+        let is_short = self.source.length.is_some_and(|n| n <= CHUNK_BYTES as u64);
+        let mut keeping = storable.then(|| self.keeping(&object, None, max_bytes));
+        let (cache, id, ask) = (Arc::clone(&self.cache), self.id, Arc::clone(&self.ask));
+        let turns = Arc::clone(&cache.encoding);
+        let mut reader = self.source.into_reader(&cache, &ask.zone.store, 0, None);
+        let publish = |length| {
+            pilot.publish_head(Head {
+                object: Arc::clone(&object),
+                length,
+                stored: Ok(()),
+                body: HeadBody::Growing,
+                personal: false,
+                vary: None,
+            });
+        };
+        let mut decoder =
+            Some(Decoder::new(coding, limit).map_err(|error| failed(DecodeError::Corrupt(error)))?);
+        let mut held = Vec::new();
+        let mut is_published = false;
+        loop {
+            let piece = next(&mut reader).await?;
+            let last = piece.is_none();
+            let content = step(&mut decoder, piece, &turns).await?;
+            if !content.is_empty() {
+                held.push(content);
+            }
+            if is_short && !last || held.is_empty() && !last {
+                continue;
+            }
+            if !is_published {
+                let whole: usize = held.iter().map(Bytes::len).sum();
+                publish(last.then_some(whole as u64));
+                is_published = true;
+            }
+            for content in held.drain(..) {
+                if let Some(kept) = &mut keeping {
+                    match kept.add(&content).await {
+                        Some(kept_to) => pilot.kept_to(kept_to),
+                        None => keeping = None,
+                    }
+                }
+                pilot.publish(content).await;
+            }
+            if last {
+                break;
+            }
+        }
+        if let Some(keeping) = keeping
+            && let Some(finished) = keeping.finish().await
+        {
+            cache.install(&ask, id, finished, None).await;
+        }
+        Ok(())
+    }
+}
+
+async fn next(reader: &mut Reader) -> Result<Option<Bytes>, FillError> {
+    std::future::poll_fn(|context| reader.poll_next(context))
+        .await
+        .transpose()
+}
+
+/// One piece, or the end; a large one waits for its turn and is decoded away from the runtime's own threads.
+async fn step(
+    decoder: &mut Option<Decoder>,
+    piece: Option<Bytes>,
+    turns: &Semaphore,
+) -> Result<Bytes, FillError> {
+    let Some(mut own) = decoder.take() else {
+        return Err(FillError::Abandoned);
+    };
+    let large = piece
+        .as_ref()
+        .is_some_and(|piece| piece.len() > INLINE_DECODING_BYTES);
+    let work = move || match piece {
+        Some(piece) => own.push(&piece).map(|content| (content, Some(own))),
+        None => own.finish().map(|content| (content, None)),
+    };
+    let done = if large {
+        let _turn = turns.acquire().await;
+        tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|_| FillError::Abandoned)?
+    } else {
+        work()
+    };
+    let (content, back) = done.map_err(failed)?;
+    *decoder = back;
+    Ok(content)
+}
+
+fn failed(error: DecodeError) -> FillError {
+    FillError::Decoding(Arc::new(error))
+}
+
+fn word(error: &DecodeError) -> &'static str {
+    match error {
+        DecodeError::TooLarge { .. } => CODING_TOO_LARGE,
+        DecodeError::Corrupt(_) => CODING_CORRUPT,
+    }
+}

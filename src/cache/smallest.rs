@@ -1,0 +1,67 @@
+//! Which coding of an object is the smallest, noted at the object.
+
+use std::sync::atomic::Ordering;
+
+use crate::store::{Entry, EntryKey, Object};
+use crate::variant::Coding;
+
+use super::{Ask, Cache, Form};
+
+const CODINGS: [Coding; 3] = [Coding::Zstd, Coding::Brotli, Coding::Gzip];
+/// A bit for each coding that has been seen stored; above them, in two bits, one more than the place of the smallest.
+const SMALLEST_SHIFT: u32 = 3;
+const SEEN: u8 = 0b111;
+
+fn place(coding: Coding) -> u8 {
+    match coding {
+        Coding::Zstd => 0,
+        Coding::Brotli => 1,
+        Coding::Gzip => 2,
+    }
+}
+
+impl Cache {
+    /// Of codings that suit a client equally well, the one to give: the site's first, unless that one is stored and the
+    /// smallest of all that are is among the others.
+    #[must_use]
+    pub fn smallest(&self, source: &Object, tied: &[Coding]) -> Option<Coding> {
+        let first = *tied.first()?;
+        let note = source.forms.load(Ordering::Relaxed);
+        if note & (1 << place(first)) == 0 {
+            return Some(first);
+        }
+        let at = usize::from(note >> SMALLEST_SHIFT).checked_sub(1);
+        let smallest = at.and_then(|at| CODINGS.get(at)).copied();
+        Some(
+            smallest
+                .filter(|coding| tied.contains(coding))
+                .unwrap_or(first),
+        )
+    }
+
+    /// Notes that a coding of `source` is stored, and which one is now the smallest. Cheap once it has been noted.
+    pub(super) fn note_coding(&self, ask: &Ask, source: &Object, coding: Coding) {
+        let note = source.forms.load(Ordering::Relaxed);
+        if note & (1 << place(coding)) != 0 {
+            return;
+        }
+        let seen = (note & SEEN) | (1 << place(coding));
+        let length = |coding: Coding| {
+            let key = Form::Coded(coding, ask.zone.compression.first_level.of(coding)).key();
+            let id = self.form_id(source, &key);
+            match ask.zone.store.memory(&EntryKey::head(id))? {
+                Entry::Object(object) => Some(object.body.length()),
+                Entry::Vary(_) | Entry::Chunk(_) => None,
+            }
+        };
+        let smallest = CODINGS
+            .into_iter()
+            .filter(|coding| seen & (1 << place(*coding)) != 0)
+            .filter_map(|coding| Some((length(coding)?, place(coding))))
+            .min()
+            .map_or(0, |(_, place)| place + 1);
+        source
+            .forms
+            .store(seen | (smallest << SMALLEST_SHIFT), Ordering::Relaxed);
+    }
+}

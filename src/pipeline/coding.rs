@@ -1,0 +1,89 @@
+use http::header::{ACCEPT_ENCODING, IF_RANGE, RANGE};
+
+use crate::cache::{Ask, Cache, Form, Served};
+use crate::semantics::etag::EntityTag;
+use crate::semantics::media_type::type_of_extension;
+use crate::semantics::negotiate::AcceptEncoding;
+use crate::variant::{self, Coding};
+
+/// What content coding an answer gets.
+pub(super) enum Coded {
+    /// No coding of ours, and what the request accepts makes no difference.
+    Untouched,
+    /// No coding of ours for this client; others may get one.
+    AsItIs,
+    /// This form.
+    Made(Form),
+    /// The origin's coding is undone first.
+    Undone(Form),
+    /// The client refuses all that can be made.
+    NotAcceptable,
+}
+
+/// Chooses by the client's wishes, then by size among what is stored, then by the site's order.
+pub(super) fn coding(cache: &Cache, ask: &Ask, source: &Served) -> Coded {
+    let config = &ask.zone.compression;
+    let status = source.object.status;
+    let headers = source.object.headers();
+    if let Some(origins) = variant::undoable(config, status, &headers) {
+        return of_coded(ask, origins);
+    }
+    let by_extension = type_of_extension(&ask.path);
+    if variant::eligible(config, status, &headers, source.length, by_extension) {
+        return of_plain(cache, ask, source);
+    }
+    let refuses_identity = config.enabled
+        && ask.headers.contains_key(ACCEPT_ENCODING)
+        && AcceptEncoding::of(&ask.headers).identity() == 0;
+    if !refuses_identity {
+        return Coded::Untouched;
+    }
+    match variant::eligible_at_need(config, status, &headers, source.length) {
+        true => of_plain(cache, ask, source),
+        // Codings that we do not know, parts and answers without a body are the origin's own choice.
+        false if variant::is_uncoded(status, &headers) => Coded::NotAcceptable,
+        false => Coded::Untouched,
+    }
+}
+
+/// The origin has coded it: who takes that coding gets it so.
+fn of_coded(ask: &Ask, origins: Coding) -> Coded {
+    let is_taken = ask.headers.contains_key(ACCEPT_ENCODING)
+        && AcceptEncoding::of(&ask.headers).quality(origins.token()) > 0;
+    match is_taken {
+        true => Coded::AsItIs,
+        false => Coded::Undone(Form::Plain(origins)),
+    }
+}
+
+fn of_plain(cache: &Cache, ask: &Ask, source: &Served) -> Coded {
+    if !ask.headers.contains_key(ACCEPT_ENCODING) {
+        return Coded::AsItIs;
+    }
+    let config = &ask.zone.compression;
+    let accepted = AcceptEncoding::of(&ask.headers);
+    let made = |coding| Coded::Made(Form::Coded(coding, config.first_level.of(coding)));
+    if ask.headers.contains_key(RANGE) {
+        // A range counts against the identity coding (RFC 9110 §14.2), unless the client has a part of a coded form already.
+        return match coding_of_part(ask) {
+            Some(coding) if accepted.quality(coding.token()) > 0 => made(coding),
+            Some(_) | None => Coded::AsItIs,
+        };
+    }
+    let tied = variant::choose(
+        config,
+        &|token| accepted.quality(token),
+        accepted.identity(),
+    );
+    match cache.smallest(&source.object, &tied) {
+        Some(coding) => made(coding),
+        None if accepted.identity() == 0 => Coded::NotAcceptable,
+        None => Coded::AsItIs,
+    }
+}
+
+/// The coding of the representation that `If-Range` names.
+fn coding_of_part(ask: &Ask) -> Option<Coding> {
+    let tag = EntityTag::parse(ask.headers.get(IF_RANGE)?.as_bytes())?;
+    Coding::of_token(std::str::from_utf8(tag.how()?).ok()?)
+}
