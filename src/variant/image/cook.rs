@@ -573,7 +573,7 @@ mod tests {
         for (name, media) in [
             ("thumbhash", Media::Text),
             ("blurhash", Media::Text),
-            ("lqip", Media::Picture(ImageFormat::Jpeg)),
+            ("lqip", Media::Picture(ImageFormat::Webp)),
         ] {
             let picture = made(&format!("placeholder={name}"), &source).unwrap();
             assert_eq!(picture.media, media);
