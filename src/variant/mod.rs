@@ -7,8 +7,9 @@ mod image;
 mod untouchable;
 
 pub use self::compress::{
-    Choice, DecodeError, Decoder, DeltaCoding, DictionaryHash, Encoder, choose, decode, eligible,
-    eligible_at_need, encode, encode_delta, is_uncoded, undoable,
+    BestCoded, BestCoder, Choice, DecodeError, Decoder, DeltaCoding, DictionaryHash, Encoder,
+    choose, cpu_time, decode, eligible, eligible_at_need, encode, encode_delta, is_uncoded,
+    undoable,
 };
 pub use self::config::{
     Coding, CompressionConfig, CompressionWorkers, Fallback, ImageConfig, ImageFormat,

@@ -11,6 +11,8 @@ pub(super) struct Looks {
 /// Blocks that are looked at, at most; evenly spread.
 const BLOCKS_MAX: usize = 4096;
 const SIDE: usize = 8;
+/// Up to 80 × 80 pixels.
+const SMALL_BLOCKS: usize = 100;
 
 /// A block whose values lie further apart shows something: an edge, text, leaves.
 const RANGE_OF_THINGS: u8 = 24;
@@ -63,9 +65,14 @@ impl Blocks {
                 looks(true, "its smooth areas are exact gradients")
             };
         }
-        if self.graphic * 2 >= self.texture * 3
-            && self.grainy <= self.graphic + self.exact + self.flat
-        {
+        // A dithered photograph has edges between equal pixels too, but nothing flat around them. Icons have no room
+        // for flat blocks.
+        let is_small = things + plain + self.flat <= SMALL_BLOCKS;
+        let has_ground = is_small || self.flat * 5 >= things * 2;
+        if !has_ground || self.grainy * 4 > things {
+            return looks(false, "its areas have grain");
+        }
+        if self.graphic * 3 >= self.texture * 2 {
             looks(true, "its edges lie between even areas")
         } else {
             looks(false, "it has texture")
@@ -105,6 +112,7 @@ fn counted<const N: usize>(raster: &Raster) -> Blocks {
 impl Blocks {
     fn add<const N: usize>(&mut self, block: &[&[[u8; N]]]) {
         let mut pairs = Pairs::default();
+        let pixels = block.iter().map(|row| row.len()).sum::<usize>();
         for row in block {
             for pair in row.windows(2) {
                 pairs.add(pair.first(), pair.last());
@@ -124,14 +132,15 @@ impl Blocks {
             }
         }
         let range = range(block);
-        // Grain leaves less than a fifth of neighbours the same in all channels; text on a page more than half.
-        let is_even = pairs.equal * 100 >= pairs.all * 40;
+        // Grain leaves less than a fifth of neighbours the same in all channels; text on a page more than half,
+        // or, after the page was made smaller, at least much of its ground.
+        let is_even = pairs.equal * 100 >= pairs.all * 40 || commonest(block) * 100 >= pixels * 35;
         if pairs.equal == pairs.all {
             self.flat += 1;
         } else if range >= RANGE_OF_THINGS {
-            if is_even || pairs.is_gradient() {
+            if is_even {
                 self.graphic += 1;
-            } else {
+            } else if !pairs.is_gradient() {
                 self.texture += 1;
             }
         } else if is_even && pairs.is_gradient() {
@@ -169,6 +178,14 @@ impl Pairs {
     fn is_gradient(&self) -> bool {
         self.straight * 100 >= self.runs * 95
     }
+}
+
+/// How many pixels have the colour that most of them have.
+fn commonest<const N: usize>(block: &[&[[u8; N]]]) -> usize {
+    let mut pixels: Vec<[u8; N]> = block.iter().copied().flatten().copied().collect();
+    pixels.sort_unstable();
+    let same = pixels.chunk_by(|a, b| a == b);
+    same.map(<[_]>::len).max().unwrap_or_default()
 }
 
 /// How far the values of any channel lie apart.

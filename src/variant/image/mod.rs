@@ -2,6 +2,8 @@
 
 mod colour;
 mod cook;
+#[cfg(test)]
+mod corpus;
 mod decode;
 mod encode;
 mod error;
@@ -9,6 +11,8 @@ mod facts;
 mod film;
 mod headers;
 mod here;
+#[cfg(test)]
+mod hostile;
 mod looks;
 mod metadata;
 mod operate;

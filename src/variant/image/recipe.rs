@@ -3,7 +3,7 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 
 use super::super::config::{ImageConfig, ImageFormat, ImageQuality};
-use super::encode::{AVIF_AUTO_PIXELS_MAX, Effort, Output, WEBP_SIDE_MAX};
+use super::encode::{AVIF_AUTO_PIXELS_MAX, AVIF_PROMPT_PIXELS_MAX, Effort, Output, WEBP_SIDE_MAX};
 use super::error::ImageError;
 use super::metadata::Keep;
 use super::operations::Operations;
@@ -14,9 +14,6 @@ use super::wish::{Wish, WishedFormat};
 
 /// Changes when the same recipe makes other bytes than before, so that stored variants are remade.
 const RECIPE_VERSION: u32 = 2;
-
-/// Up to here AVIF is written while a first visitor waits, if a thread is free.
-const AVIF_PROMPT_PIXELS_MAX: u64 = 500_000;
 
 /// How much lower the quality is for clients that save data, of 100.
 const SAVED_QUALITY: u8 = 15;
@@ -166,6 +163,12 @@ impl Recipe {
             declared: format,
             ..self
         }
+    }
+
+    /// Whether the right quality is looked for when there is time: the result may then be larger than the first.
+    #[must_use]
+    pub fn seeks_quality(&self) -> bool {
+        self.is_quality_searched
     }
 
     /// The same without AVIF, if AVIF may be chosen and would take longer than a first visitor should wait: at a size
@@ -584,6 +587,21 @@ mod tests {
         assert_eq!(family(SourceFormat::Webp, false), ImageFormat::Webp);
         assert_eq!(family(SourceFormat::Tiff, false), ImageFormat::Jpeg);
         assert_eq!(family(SourceFormat::Bmp, true), ImageFormat::Png);
+    }
+
+    #[test]
+    fn the_quick_one_is_the_same_without_avif_where_that_takes_long() {
+        let quick = |query, is_busy| {
+            let quick = recipe_of(query, true, true).quick(is_busy);
+            quick.map(|quick| quick == recipe_of(query, false, true))
+        };
+        assert_eq!(quick("width=400", false), None);
+        assert_eq!(quick("width=400", true), Some(true));
+        assert_eq!(quick("width=4000", false), Some(true));
+        assert_eq!(quick("height=3000&width=1000", false), Some(true));
+        assert_eq!(quick("", true), None, "the original is of that size");
+        assert_eq!(quick("width=400&format=avif", true), None);
+        assert_eq!(recipe_of("width=400", false, true).quick(true), None);
     }
 
     #[test]
