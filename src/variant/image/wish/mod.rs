@@ -741,9 +741,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_query_makes_it_panic(query in ".{0,60}", path in ".{0,20}") {
-            for path in [path.as_str(), "/x.png"] {
-                if let Ok((_, rest)) = wish_of(&config(), path, Some(&query)) {
+        fn no_query_makes_it_panic(
+            name in prop::sample::select(NAMES.to_vec()),
+            value in ".{0,20}",
+            query in ".{0,60}",
+            path in ".{0,20}",
+        ) {
+            let all = ImageConfig { aliases: VENDORS.to_vec(), ..with_presets() };
+            let query = format!("{query}&{name}={value}");
+            for (config, path) in [(&config(), path.as_str()), (&all, "/x.png")] {
+                if let Ok((_, rest)) = wish_of(config, path, Some(&query)) {
                     prop_assert!(rest.is_none_or(|rest| rest.len() <= query.len()));
                 }
             }
@@ -771,6 +778,30 @@ mod tests {
             }
         }
     }
+
+    /// Names with values of many forms.
+    const NAMES: [&str; 20] = [
+        "width",
+        "crop",
+        "gravity",
+        "background",
+        "dpr",
+        "trim",
+        "auto",
+        "quality",
+        "g",
+        "rect",
+        "fp-x",
+        "bg",
+        "bg-color",
+        "sharpen",
+        "sharp",
+        "brightness",
+        "bri",
+        "blur",
+        "rot",
+        "preset",
+    ];
 
     const VENDORS: [Vendor; 3] = [Vendor::Cloudflare, Vendor::Fastly, Vendor::Imgix];
 
