@@ -22,7 +22,7 @@ fn load_page(edge: &Edge, page: &str) -> String {
             "--disable-component-update",
             "--disable-sync",
             "--ignore-certificate-errors",
-            "--virtual-time-budget=30000",
+            "--virtual-time-budget=300000",
             "--dump-dom",
         ])
         .arg(format!("--user-data-dir={}", profile.path().display()))

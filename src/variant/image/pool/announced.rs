@@ -16,7 +16,7 @@ use super::worker::Job;
 use super::{JobRefused, Order, Shared, Urgency};
 
 /// How long a job may wait that nobody waits for.
-const BACKGROUND_WAIT: Duration = Duration::from_secs(30);
+const BACKGROUND_WAIT: Duration = Duration::from_secs(60);
 
 /// What nobody waits for may take this many times as long: an encoder that is at work cannot be stopped, and what it
 /// makes would be thrown away.
