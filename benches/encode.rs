@@ -5,7 +5,8 @@
 use std::hint::black_box;
 
 use brim::variant::{
-    Coding, ImageConfig, ImagePool, ImageWorkers, Recipe, decode, encode, recipe, wish_of,
+    Coding, ImageConfig, ImagePool, ImageWorkers, Order, Recipe, Urgency, decode, encode, recipe,
+    wish_of,
 };
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -61,6 +62,8 @@ fn pictures(criterion: &mut Criterion) {
         .expect("a runtime");
     let pool = ImagePool::new(ImageWorkers::default());
     let source = photograph();
+    // Each time another one, as far as the pool knows: it would keep what it has decoded.
+    let mut number = 0;
     let mut group = criterion.benchmark_group("picture");
     group.sample_size(10);
     for query in [
@@ -72,8 +75,15 @@ fn pictures(criterion: &mut Criterion) {
         let recipe = recipe_of(query);
         group.bench_function(query, |bencher| {
             bencher.iter(|| {
+                number += 1;
+                let announced = pool.announce(Order {
+                    site: "bench".into(),
+                    source: number,
+                    recipe: recipe.clone(),
+                    urgency: Urgency::Answer,
+                });
                 runtime
-                    .block_on(pool.render(recipe.clone(), source.clone()))
+                    .block_on(announced.render(source.clone(), |_| false))
                     .expect("a picture")
             });
         });

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 
 use crate::store::{Body, Object};
-use crate::variant::{Announced, ImageError, JobRefused, Picture, SourceBytes};
+use crate::variant::{Announced, ImageError, JobRefused, Media, Picture, SourceBytes};
 
 use super::derive::{Decline, Work};
 use super::flight::{Head, HeadBody, Landing, Pilot};
@@ -76,21 +76,17 @@ impl Work {
             .await
             .ok_or(Failure::Unwanted)??;
         let left = || announced.leave_behind();
-        let made = unless_unwanted(pilot, left, announced.render(file.clone()))
-            .await
-            .ok_or(Failure::Unwanted)?;
-        match made {
-            // Those who wait have waited for long enough; it is made for those who come later.
-            Err(JobRefused {
-                error: ImageError::QueueTimeout(_),
-                ..
-            }) if may_wait => {
-                pilot.delay("queue-timeout");
-                announced.leave_behind();
-                announced.render(file).await.map_err(Failure::JobRefused)
+        // Those who wait have waited for long enough; it is made for those who come later.
+        let late = |reason| {
+            if may_wait {
+                pilot.delay(reason);
             }
-            made => made.map_err(Failure::JobRefused),
-        }
+            may_wait
+        };
+        unless_unwanted(pilot, left, announced.render(file, late))
+            .await
+            .ok_or(Failure::Unwanted)?
+            .map_err(Failure::JobRefused)
     }
 
     /// The source's file, collected once for all forms of it.
@@ -175,7 +171,8 @@ impl Cache {
         picture: &Picture,
         mark: &str,
     ) -> Arc<Object> {
-        let mark = if picture.may_improve { mark } else { BEST };
+        let is_best = matches!(picture.media, Media::Picture(_)) && !picture.may_improve;
+        let mark = if is_best { BEST } else { mark };
         let mut object = made_object(source, key, picture.media.name());
         if let Ok(media_type) = HeaderValue::try_from(picture.media.media_type()) {
             object.headers.insert(CONTENT_TYPE, media_type);

@@ -145,19 +145,20 @@ impl Cache {
         let Ok(Some(file)) = reader.collect(self.images_max_source).await else {
             return Outcome::Gone;
         };
+        let seeks_quality = recipe.seeks_quality();
         let announced = self.images.announce(Order {
             site: Arc::clone(&ask.zone.name),
             source: source.version,
             recipe,
             urgency: Urgency::Upgrade,
         });
-        let better = announced.render(file).await;
+        let better = announced.render(file, |_| false).await;
         drop(announced);
         if !self.is_still(&ask, id, &made).await {
             return Outcome::Gone;
         }
         match better {
-            Ok(picture) if is_worth_it(&made, picture.bytes.len() as u64) => {
+            Ok(picture) if is_worth_it(&made, picture.bytes.len() as u64, seeks_quality) => {
                 self.kept_picture(&ask, (&source, &key), id, &picture, BEST)
                     .await;
                 Outcome::Better
@@ -174,7 +175,7 @@ impl Cache {
     }
 
     /// Whether `made` is what is stored under `id`.
-    async fn is_still(&self, ask: &Ask, id: u128, made: &Object) -> bool {
+    pub(super) async fn is_still(&self, ask: &Ask, id: u128, made: &Object) -> bool {
         let head = EntryKey::head(id);
         let store = &ask.zone.store;
         let entry = match store.memory(&head) {
@@ -193,6 +194,10 @@ fn may_be_better(made: &Object) -> bool {
         && media_type.is_some_and(|media_type| media_type.starts_with(b"image/"))
 }
 
-fn is_worth_it(made: &Object, better_bytes: u64) -> bool {
-    better_bytes.saturating_mul(100) <= made.body.length().saturating_mul(WORTH_PERCENT)
+/// Whether the better one takes the place of the first. Where the right quality was looked for, that of the first was
+/// a guess.
+fn is_worth_it(made: &Object, better_bytes: u64, seeks_quality: bool) -> bool {
+    let first_bytes = made.body.length();
+    let saves = better_bytes.saturating_mul(100) <= first_bytes.saturating_mul(WORTH_PERCENT);
+    saves || (seeks_quality && better_bytes != first_bytes)
 }

@@ -25,13 +25,13 @@ pub(crate) fn free_port() -> u16 {
     listener.local_addr().unwrap().port()
 }
 
-/// Waits until `ready` holds; panics with `what` after twenty seconds.
+/// Waits until `ready` holds; panics with `what` after a minute.
 #[expect(
     clippy::disallowed_methods,
     reason = "other programs run on the machine's clock"
 )]
 pub(crate) fn wait_until(what: &str, mut ready: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(20);
+    let end = Instant::now() + Duration::from_secs(60);
     while !ready() {
         assert!(Instant::now() < end, "{what} took too long");
         std::thread::sleep(Duration::from_millis(20));

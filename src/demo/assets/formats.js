@@ -6,6 +6,13 @@ const IMAGE_ACCEPT = navigator.userAgent.includes('Firefox')
   ? 'image/avif,image/webp,image/png,image/svg+xml,image/*;q=0.8,*/*;q=0.5'
   : 'image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8';
 
+// Why a node sends something else for now.
+const INTERIM = ['making', 'queue-full', 'queue-timeout', 'timeout', 'busy'];
+
+// Then it is asked again, so often and after so long.
+const TURNS = 20;
+const PAUSE_MILLISECONDS = 1500;
+
 const ORIGINALS = {
   lake: 1431262,
   dunes: 940323,
@@ -59,9 +66,8 @@ function sizeText(bytes) {
 
 function stateOf(cacheStatus) {
   const last = (cacheStatus || '').split(',').at(-1);
-  const isInterim = ['making', 'queue-full', 'queue-timeout', 'busy'].some((word) => last.includes(word));
-  if (isInterim) {
-    return ['being made', 'miss'];
+  if (INTERIM.some((word) => last.includes(word))) {
+    return ['being made', 'interim'];
   }
   const parts = last.split(';').map((part) => part.trim());
   return parts.includes('hit') ? ['hit', 'hit'] : ['miss', 'miss'];
@@ -99,7 +105,9 @@ async function fill({ figure, image, arrived }, photo, [, query, type], cache) {
       cache,
     });
     if (response.status === 400) {
-      arrived.textContent = `not offered: ${(await response.text()).trim()}`;
+      arrived.textContent = 'not offered by this node';
+      arrived.title = (await response.text()).trim();
+      image.hidden = true;
       figure.dataset.state = 'refused';
       return { bytes: 0, state: 'refused' };
     }
@@ -118,7 +126,7 @@ async function fill({ figure, image, arrived }, photo, [, query, type], cache) {
     const length = Number(response.headers.get('content-length') || body.size);
     arrived.replaceChildren(
       `${format} · ${image.naturalWidth} × ${image.naturalHeight} · ${sizeText(body.size)} · `,
-      element('b', state, word),
+      element('b', state === 'hit' ? 'hit' : 'miss', word),
     );
     if (type && arrivedType !== type) {
       arrived.append(` · not yet ${type.split('/')[1]}`);
@@ -137,7 +145,26 @@ async function fill({ figure, image, arrived }, photo, [, query, type], cache) {
   }
 }
 
+function report(photo, came) {
+  const shown = came.filter(({ state }) => state !== 'refused' && state !== 'error');
+  const count = (wanted) => came.filter(({ state }) => state === wanted).length;
+  const bytes = shown.reduce((total, form) => total + form.bytes, 0);
+  const making = count('interim') ? `, ${count('interim')} being made` : '';
+  document.querySelector('#summary').replaceChildren(
+    element('strong', '', `${shown.length} forms, ${count('hit')} from the cache${making}`),
+    ` · ${sizeText(bytes)} together; the original alone has ${sizeText(ORIGINALS[photo])}`,
+  );
+  document.body.dataset.shown = String(shown.length);
+  document.body.dataset.hits = String(count('hit'));
+  document.body.dataset.errors = String(count('error'));
+}
+
+// The photograph that is shown now: what is asked for another one is over.
+let current = 0;
+
 async function show(photo, cache) {
+  current += 1;
+  const own = current;
   const asked = [];
   for (const [group, forms] of Object.entries(FORMS)) {
     const place = document.querySelector(`[data-forms=${group}]`);
@@ -147,17 +174,23 @@ async function show(photo, cache) {
   }
   delete document.body.dataset.done;
   const came = await Promise.all(asked.map(([figure, form]) => fill(figure, photo, form, cache)));
-  const shown = came.filter(({ state }) => state === 'hit' || state === 'miss');
-  const hits = came.filter(({ state }) => state === 'hit').length;
-  const bytes = shown.reduce((total, form) => total + form.bytes, 0);
-  document.querySelector('#summary').replaceChildren(
-    element('strong', '', `${shown.length} forms, ${hits} from the cache`),
-    ` · ${sizeText(bytes)} together; the original alone has ${sizeText(ORIGINALS[photo])}`,
-  );
-  document.body.dataset.shown = String(shown.length);
-  document.body.dataset.hits = String(hits);
-  document.body.dataset.errors = String(came.filter(({ state }) => state === 'error').length);
   document.body.dataset.done = 'yes';
+  for (let turn = 0; own === current; turn += 1) {
+    report(photo, came);
+    const waiting = came.flatMap(({ state }, index) => (state === 'interim' ? [index] : []));
+    if (waiting.length === 0 || turn === TURNS) {
+      break;
+    }
+    await new Promise((done) => {
+      setTimeout(done, PAUSE_MILLISECONDS);
+    });
+    await Promise.all(
+      waiting.map(async (index) => {
+        const [figure, form] = asked[index];
+        came[index] = await fill(figure, photo, form, 'reload');
+      }),
+    );
+  }
 }
 
 async function start() {

@@ -273,7 +273,7 @@ fn comments_and_applications_words_are_stripped() {
 #[test]
 fn reduced_pictures_are_the_same_smaller() {
     let (width, height) = (208, 120);
-    let big = image::DynamicImage::from(scene(width, height));
+    let big = DynamicImage::from(scene(width, height));
     let rgb = big.to_rgb8();
     let mut files = vec![super::testing::jpeg(&big)];
     for components in [

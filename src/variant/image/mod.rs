@@ -19,6 +19,7 @@ mod operate;
 mod operations;
 mod placeholder;
 mod pool;
+mod quality;
 mod raster;
 mod recipe;
 mod sniff;

@@ -3,7 +3,7 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 
 use super::super::config::{ImageConfig, ImageFormat, ImageQuality};
-use super::encode::{AVIF_AUTO_PIXELS_MAX, Effort, Output, WEBP_SIDE_MAX};
+use super::encode::{AVIF_AUTO_PIXELS_MAX, AVIF_PROMPT_PIXELS_MAX, Effort, Output, WEBP_SIDE_MAX};
 use super::error::ImageError;
 use super::metadata::Keep;
 use super::operations::Operations;
@@ -14,9 +14,6 @@ use super::wish::{Wish, WishedFormat};
 
 /// Changes when the same recipe makes other bytes than before, so that stored variants are remade.
 const RECIPE_VERSION: u32 = 2;
-
-/// Up to here AVIF is written while a first visitor waits, if a thread is free.
-const AVIF_PROMPT_PIXELS_MAX: u64 = 500_000;
 
 /// How much lower the quality is for clients that save data, of 100.
 const SAVED_QUALITY: u8 = 15;
@@ -123,7 +120,7 @@ pub fn recipe(config: &ImageConfig, wish: &Wish, accepts_avif: bool, accepts_web
     Recipe {
         operations: *wish.operations(),
         quality: quality_of(wish, config.quality),
-        is_quality_searched: false,
+        is_quality_searched: wish.is_quality_searched(),
         target: match wish.format() {
             WishedFormat::Facts => Target::Facts,
             WishedFormat::Original => Target::Original,
@@ -168,6 +165,12 @@ impl Recipe {
         }
     }
 
+    /// Whether the right quality is looked for when there is time: the result may then be larger than the first.
+    #[must_use]
+    pub fn seeks_quality(&self) -> bool {
+        self.is_quality_searched
+    }
+
     /// The same without AVIF, if AVIF may be chosen and would take longer than a first visitor should wait: at a size
     /// that was asked for and is not small, or when others are at it. Whoever asks for no size gets the original
     /// meanwhile, which is of the right size.
@@ -198,6 +201,9 @@ impl Recipe {
     /// For a client that saves data: of lower quality, unless one was asked for.
     #[must_use]
     pub fn saving_data(self) -> Self {
+        if self.is_quality_searched {
+            return self;
+        }
         let lower = |quality: u8| quality.saturating_sub(SAVED_QUALITY).max(1);
         let quality = match self.quality {
             Quality::Asked(quality) => Quality::Asked(quality),
@@ -220,7 +226,9 @@ impl Recipe {
         };
         if let Some(placeholder) = self.placeholder {
             part("placeholder", &placeholder.name());
-            return key;
+            if placeholder != Placeholder::Lqip {
+                return key;
+            }
         }
         match &self.target {
             Target::Facts => {
@@ -233,6 +241,9 @@ impl Recipe {
                 let names: Vec<_> = formats.iter().map(|format| format.name()).collect();
                 part("f", &format_args!("auto({})", names.join(",")));
             }
+        }
+        if self.placeholder.is_some() {
+            return key;
         }
         if self.is_quality_searched {
             part("search", &1);
@@ -464,7 +475,18 @@ mod tests {
             "v2;f=webp;q=78;keep=copyright",
         );
         check("format=json&width=8", true, true, "v2;f=json");
-        check("placeholder=lqip", true, true, "v2;placeholder=lqip");
+        check(
+            "placeholder=lqip",
+            true,
+            true,
+            "v2;placeholder=lqip;f=auto(avif,webp)",
+        );
+        check(
+            "placeholder=blurhash",
+            true,
+            true,
+            "v2;placeholder=blurhash",
+        );
     }
 
     #[test]
@@ -565,6 +587,21 @@ mod tests {
         assert_eq!(family(SourceFormat::Webp, false), ImageFormat::Webp);
         assert_eq!(family(SourceFormat::Tiff, false), ImageFormat::Jpeg);
         assert_eq!(family(SourceFormat::Bmp, true), ImageFormat::Png);
+    }
+
+    #[test]
+    fn the_quick_one_is_the_same_without_avif_where_that_takes_long() {
+        let quick = |query, is_busy| {
+            let quick = recipe_of(query, true, true).quick(is_busy);
+            quick.map(|quick| quick == recipe_of(query, false, true))
+        };
+        assert_eq!(quick("width=400", false), None);
+        assert_eq!(quick("width=400", true), Some(true));
+        assert_eq!(quick("width=4000", false), Some(true));
+        assert_eq!(quick("height=3000&width=1000", false), Some(true));
+        assert_eq!(quick("", true), None, "the original is of that size");
+        assert_eq!(quick("width=400&format=avif", true), None);
+        assert_eq!(recipe_of("width=400", false, true).quick(true), None);
     }
 
     #[test]

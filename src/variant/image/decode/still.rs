@@ -10,7 +10,7 @@ use image::{ColorType, DynamicImage, ExtendedColorType, ImageDecoder, Limits};
 use super::super::super::config::ImageWorkers;
 use super::super::colour::coded_profile;
 use super::super::error::ImageError;
-use super::super::metadata::orientation_of;
+use super::super::metadata::{is_sound_tiff, orientation_of};
 use super::super::raster::{Channels, Raster};
 use super::super::sniff::{Reader, SourceFormat, next_png_chunk, next_webp_chunk};
 use super::{Header, bad, checked, unsupported};
@@ -125,6 +125,9 @@ pub(super) fn open_bmp(source: &[u8]) -> Result<Header<'_>, ImageError> {
 }
 
 pub(super) fn open_tiff(source: &[u8]) -> Result<Header<'_>, ImageError> {
+    if !is_sound_tiff(source) {
+        return Err(bad("values of its tags are missing"));
+    }
     let mut decoder = TiffDecoder::new(Cursor::new(source)).map_err(refusal)?;
     let (width, height) = decoder.dimensions();
     let mut bounds = Limits::default();

@@ -9,6 +9,8 @@ use super::{Effort, Output, failed};
 
 /// It takes some 0.6 s a megapixel on a small machine: up to here it is chosen by `auto`…
 pub(in super::super) const AVIF_AUTO_PIXELS_MAX: u64 = 2_000_000;
+/// …up to here while a first visitor waits, if a thread is free…
+pub(in super::super) const AVIF_PROMPT_PIXELS_MAX: u64 = 500_000;
 /// …and up to here it is made at all, so that an encode that nobody can stop ends near the deadline.
 const AVIF_PIXELS_MAX: u64 = 8_000_000;
 /// Up to here the best takes speed 8, which is three times slower than 10.

@@ -22,7 +22,7 @@ use super::error::ImageError;
 use super::film::Film;
 use super::metadata::Metadata;
 
-pub(super) use self::avif::AVIF_AUTO_PIXELS_MAX;
+pub(super) use self::avif::{AVIF_AUTO_PIXELS_MAX, AVIF_PROMPT_PIXELS_MAX};
 pub(super) use self::webp::WEBP_SIDE_MAX;
 
 /// What to write.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::super::error::ImageError;
 use super::super::recipe::Picture;
@@ -16,10 +16,11 @@ use super::worker::Job;
 use super::{JobRefused, Order, Shared, Urgency};
 
 /// How long a job may wait that nobody waits for.
-const BACKGROUND_WAIT: Duration = Duration::from_secs(30);
+const BACKGROUND_WAIT: Duration = Duration::from_secs(60);
 
-/// The best result may take this many times as long as the first one.
-const UPGRADE_PATIENCE: u32 = 4;
+/// What nobody waits for may take this many times as long: an encoder that is at work cannot be stopped, and what it
+/// makes would be thrown away.
+const PATIENCE_BEHIND: u32 = 4;
 
 /// What a file is taken to have until it is known.
 const UNKNOWN_FILE_BYTES: u64 = 4 << 20;
@@ -140,10 +141,15 @@ impl<C: Craft> Intent<C> {
         }
     }
 
-    /// Makes the picture. Cancel-safe: dropping the future takes a waiting job out of the queue and stops a running
-    /// one between its stages.
-    pub(super) async fn render(&self, file: Bytes) -> Result<Picture, JobRefused> {
-        let outcome = self.rendered(file).await;
+    /// Makes the picture. When those who wait have waited for long enough, `late` is told why, and says whether it
+    /// goes on behind their answers. Cancel-safe: dropping the future takes a waiting job out of the queue and stops
+    /// a running one between its stages.
+    pub(super) async fn render(
+        &self,
+        file: Bytes,
+        late: impl Fn(&'static str) -> bool,
+    ) -> Result<Picture, JobRefused> {
+        let outcome = self.rendered(file, late).await;
         if let Err(refused) = &outcome {
             let reason = refused.error.as_str();
             self.shared.counters.refused(&self.order.site, reason);
@@ -151,14 +157,18 @@ impl<C: Craft> Intent<C> {
         outcome
     }
 
-    async fn rendered(&self, file: Bytes) -> Result<Picture, JobRefused> {
+    async fn rendered(
+        &self,
+        file: Bytes,
+        late: impl Fn(&'static str) -> bool,
+    ) -> Result<Picture, JobRefused> {
         let limits = &self.shared.limits;
         if file.len() as u64 > limits.max_source_bytes {
             let error = ImageError::TooLarge { what: "its file" };
             return Err(JobRefused::of_source(error));
         }
         let (started, mut starts) = oneshot::channel();
-        let (done, result) = oneshot::channel();
+        let (done, mut result) = oneshot::channel();
         let ticket = Ticket::new(&self.shared.memory);
         // Made before the job is in the queue: whatever ends this future ends the job.
         let mut waiter = Waiter {
@@ -178,6 +188,13 @@ impl<C: Craft> Intent<C> {
         };
         waiter.job = self.push(job)?;
 
+        let may_go_on = |error: &ImageError| {
+            let goes_on = !self.is_behind.load(Ordering::Acquire) && late(error.as_str());
+            if goes_on {
+                self.leave_behind();
+            }
+            goes_on
+        };
         let came = Instant::now();
         // Ends when a thread takes it, or with its deadline, which moves once at most.
         loop {
@@ -187,20 +204,40 @@ impl<C: Craft> Intent<C> {
                 // The sender is gone: the job made room for another, or the pool is gone.
                 Ok(Err(_)) => return Err(waiter.ended(self.shared.given_up())),
                 Err(_) if self.wait() > wait => {}
-                Err(_) => return Err(waiter.ended(ImageError::QueueTimeout(wait))),
+                Err(_) => {
+                    let error = ImageError::QueueTimeout(wait);
+                    if !may_go_on(&error) {
+                        return Err(waiter.ended(error));
+                    }
+                }
             }
         }
-        let time = match self.order.urgency {
-            Urgency::Answer | Urgency::Behind => limits.timeout,
-            Urgency::Upgrade => limits.timeout * UPGRADE_PATIENCE,
-        };
-        match timeout(time, result).await {
-            Ok(Ok(outcome)) => {
-                waiter.is_over = true;
-                outcome
+        let began = Instant::now();
+        // Ends with the job, or with its deadline, which moves once at most.
+        loop {
+            let time = self.time();
+            match timeout_at(began + time, &mut result).await {
+                Ok(Ok(outcome)) => {
+                    waiter.is_over = true;
+                    return outcome;
+                }
+                Ok(Err(_)) => return Err(waiter.ended(ImageError::Closed)),
+                Err(_) if self.time() > time => {}
+                Err(_) => {
+                    let error = ImageError::Timeout(time);
+                    if !may_go_on(&error) {
+                        return Err(waiter.ended(error));
+                    }
+                }
             }
-            Ok(Err(_)) => Err(waiter.ended(ImageError::Closed)),
-            Err(_) => Err(waiter.ended(ImageError::Timeout(time))),
+        }
+    }
+
+    fn time(&self) -> Duration {
+        let time = self.shared.limits.timeout;
+        match self.is_behind.load(Ordering::Acquire) {
+            true => time * PATIENCE_BEHIND,
+            false => time,
         }
     }
 

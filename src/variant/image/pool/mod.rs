@@ -157,15 +157,21 @@ impl Announced {
         self.0.leave_behind();
     }
 
-    /// Makes the picture. May be awaited on any tokio runtime with a timer, more than once.
+    /// Makes the picture. May be awaited on any tokio runtime with a timer. When those who wait have waited for long
+    /// enough, `late` is told why, and says whether it goes on behind their answers, as after
+    /// [`Announced::leave_behind`].
     ///
     /// Cancel-safe: dropping the future takes a waiting job out of the queue and stops a running one between its
     /// stages.
     ///
     /// # Errors
     /// See [`JobRefused`]; in every case the original can be served.
-    pub async fn render(&self, file: Bytes) -> Result<Picture, JobRefused> {
-        self.0.render(file).await
+    pub async fn render(
+        &self,
+        file: Bytes,
+        late: impl Fn(&'static str) -> bool,
+    ) -> Result<Picture, JobRefused> {
+        self.0.render(file, late).await
     }
 }
 
