@@ -108,11 +108,12 @@ impl Plan {
         u64::from(width) * u64::from(height)
     }
 
-    /// How far a decoder may reduce the picture, so that twice the target is left both ways: then nothing
-    /// of the reduction can be seen.
+    /// How far a decoder may reduce the picture, so that a fifth more than the target is left both ways. Twice
+    /// the target would be nearer to an exact resize, but decodes four times the pixels; at equal SSIMULACRA2
+    /// against the exact one the files have the same bytes (`benches/sharp/RESULTS.md`).
     pub(in super::super) fn reduction(&self) -> u8 {
         // Half a pixel may have been rounded up.
-        let spare = |from: f64, to: u32| from / (2.0 * (f64::from(to) - 0.5).max(1.0));
+        let spare = |from: f64, to: u32| from / (1.2 * (f64::from(to) - 0.5).max(1.0));
         let spare = spare(self.part.width, self.size.0).min(spare(self.part.height, self.size.1));
         [8, 4, 2]
             .into_iter()
@@ -533,12 +534,12 @@ mod tests {
     }
 
     #[test]
-    fn decoders_leave_twice_the_target() {
+    fn decoders_leave_a_fifth_more_than_the_target() {
         let reduction = |operations: &Operations| plan((4000, 3000), 1, operations).reduction();
-        assert_eq!(reduction(&boxed(250, 0, Fit::Contain)), 8);
-        assert_eq!(reduction(&boxed(251, 0, Fit::Contain)), 4);
-        assert_eq!(reduction(&boxed(1000, 0, Fit::Contain)), 2);
-        assert_eq!(reduction(&boxed(1001, 0, Fit::Contain)), 1);
+        assert_eq!(reduction(&boxed(417, 0, Fit::Contain)), 8);
+        assert_eq!(reduction(&boxed(418, 0, Fit::Contain)), 4);
+        assert_eq!(reduction(&boxed(1667, 0, Fit::Contain)), 2);
+        assert_eq!(reduction(&boxed(1668, 0, Fit::Contain)), 1);
         assert_eq!(reduction(&Operations::default()), 1);
         assert_eq!(reduction(&boxed(10, 3000, Fit::Fill)), 1);
         // Of a cut-out part, not of the whole.
