@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 const FLOORS: &[&[&str]] = &[
-    &["clock", "semantics", "telemetry"],
+    &["clock", "codec-sys", "semantics", "telemetry"],
     &["policy", "rules", "access", "tls"],
     &["store", "origin", "variant", "functions", "demo", "limit"],
     &["cache", "site", "fleet"],

@@ -7,7 +7,8 @@ sharp.concurrency(1);
 sharp.cache(false);
 
 const makers = {
-  jpeg: (picture) => picture.jpeg(),
+  // Ours shows transparency white, sharp by itself black.
+  jpeg: (picture) => picture.flatten({ background: '#fff' }).jpeg(),
   webp: (picture) => picture.webp(),
   avif: (picture) => picture.avif(),
 };

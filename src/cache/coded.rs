@@ -1,18 +1,19 @@
 use std::io;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, HeaderValue};
 use tokio::sync::Semaphore;
 
 use crate::store::{Draft, Object};
-use crate::variant::{Coding, Encoder};
+use crate::variant::{Coding, Encoder, cpu_time};
 
 use super::FillError;
+use super::codings::Effort;
 use super::derive::Work;
 use super::flight::{Head, HeadBody, Landing, Pilot};
-use super::form::{keeping_of, made_object};
+use super::form::{coded_object, keeping_of};
 use super::install::Keeping;
 
 /// Larger pieces are encoded away from the runtime's threads.
@@ -30,7 +31,7 @@ impl Work {
         let turns = Arc::clone(&self.cache.encoding);
         let story = &self.source.story;
         let storable = story.stored || story.forward.is_none() || story.tier.is_some();
-        let object = Arc::new(self.coded_head(coding).seal());
+        let object = Arc::new(self.coded_head(coding, level).seal());
         pilot.publish_head(Head {
             object: Arc::clone(&object),
             length: None,
@@ -47,13 +48,14 @@ impl Work {
             .into_reader(&cache, &self.ask.zone.store, 0, None);
         let mut encoder = Some(Encoder::new(coding, level));
         let mut owing = false;
+        let mut spent = Spent::default();
         let outcome = loop {
             let step = match next_step(&mut reader, &mut owing).await {
                 Ok(step) => step,
                 Err(error) => break Err(error),
             };
             let last = matches!(step, Step::End);
-            let coded = match encode(&mut encoder, step, &turns).await {
+            let coded = match encode(&mut encoder, step, &turns, &mut spent).await {
                 Ok(coded) => coded,
                 Err(error) => break Err(FillError::Encoding(Arc::new(error))),
             };
@@ -70,6 +72,10 @@ impl Work {
         };
         match outcome {
             Ok(()) => {
+                let bytes = (spent.bytes_in, spent.bytes_out);
+                cache
+                    .codings
+                    .made(&ask.zone.name, (coding, Effort::First), bytes, spent.cpu);
                 if let Some(keeping) = keeping
                     && let Some(finished) = keeping.finish().await
                 {
@@ -94,14 +100,19 @@ impl Work {
         keeping_of(&self.cache, &self.ask, self.id, object, length, max_bytes)
     }
 
-    fn coded_head(&self, coding: Coding) -> Draft {
-        let mut object = made_object(&self.source.object, &self.key, coding.token());
-        if let Ok(token) = HeaderValue::try_from(coding.token()) {
-            object.headers.insert(CONTENT_ENCODING, token);
-        }
-        object.detail = coding.token().into();
+    fn coded_head(&self, coding: Coding, level: u32) -> Draft {
+        let mut object = coded_object(&self.source.object, &self.key, coding);
+        object.detail = format!("{};level={level}", coding.token()).into();
         object
     }
+}
+
+/// What a job has taken and given so far.
+#[derive(Default)]
+struct Spent {
+    bytes_in: u64,
+    bytes_out: u64,
+    cpu: Duration,
 }
 
 enum Step {
@@ -126,17 +137,29 @@ async fn next_step(reader: &mut super::Reader, owing: &mut bool) -> Result<Step,
 }
 
 /// One step of work; a large one waits for its turn and runs away from the runtime's own threads.
-async fn encode(encoder: &mut Option<Encoder>, step: Step, turns: &Semaphore) -> io::Result<Bytes> {
+async fn encode(
+    encoder: &mut Option<Encoder>,
+    step: Step,
+    turns: &Semaphore,
+    spent: &mut Spent,
+) -> io::Result<Bytes> {
     let Some(mut own) = encoder.take() else {
         return Err(io::Error::other("the encoder has ended"));
     };
     let large = matches!(&step, Step::Bytes(bytes) if bytes.len() > INLINE_ENCODING_BYTES);
-    let work = move || match step {
-        Step::Bytes(bytes) => own.push(&bytes).map(|coded| (coded, Some(own))),
-        Step::Pause => own.flush().map(|coded| (coded, Some(own))),
-        Step::End => own.finish().map(|coded| (coded, None)),
+    if let Step::Bytes(bytes) = &step {
+        spent.bytes_in += bytes.len() as u64;
+    }
+    let work = move || {
+        let begun = cpu_time();
+        let done = match step {
+            Step::Bytes(bytes) => own.push(&bytes).map(|coded| (coded, Some(own))),
+            Step::Pause => own.flush().map(|coded| (coded, Some(own))),
+            Step::End => own.finish().map(|coded| (coded, None)),
+        };
+        done.map(|(coded, back)| (coded, back, cpu_time().saturating_sub(begun)))
     };
-    let (coded, back) = if large {
+    let (coded, back, cpu) = if large {
         let _turn = turns.acquire().await;
         tokio::task::spawn_blocking(work)
             .await
@@ -144,6 +167,8 @@ async fn encode(encoder: &mut Option<Encoder>, step: Step, turns: &Semaphore) ->
     } else {
         work()?
     };
+    spent.bytes_out += coded.len() as u64;
+    spent.cpu += cpu;
     *encoder = back;
     Ok(coded)
 }

@@ -50,15 +50,24 @@ impl Cache {
         let id = self.form_id(&source.object, &key);
         let stored = self.just_made(ask, id, &source.object, &key)?;
         note_use(ask, &stored.object, id, None);
-        if let Form::Coded(coding, _) = form {
-            self.note_coding(ask, &source.object, *coding);
-        }
-        self.note_picture(ask, &source.object, form, (id, &stored.object));
+        self.note_form(ask, &source.object, form, (id, &stored.object));
         let story = Story {
             tier: Some(stored.tier),
             ..source.story
         };
         Some(Served::made(stored.object, story, id))
+    }
+
+    /// Notes that a made form is asked for, which may be worth making better.
+    fn note_form(&self, ask: &Ask, source: &Arc<Object>, form: &Form, made: (u128, &Arc<Object>)) {
+        match form {
+            Form::Coded(coding, _) => {
+                self.note_coding(ask, source, *coding);
+                self.note_coding_use(ask, source, *coding, made);
+            }
+            Form::Picture(_) => self.note_picture(ask, source, form, made),
+            Form::Plain(_) => {}
+        }
     }
 
     /// Where the form `key` of `source` is kept.
@@ -209,7 +218,7 @@ impl Cache {
     async fn stored_form(&self, ask: &Ask, source: &Served, wanted: &Wanted) -> Option<Served> {
         let Wanted { id, key, form } = wanted;
         let (mut object, tier) = self.derived(ask, *id, source, key).await?;
-        self.note_picture(ask, &source.object, form, (*id, &object));
+        self.note_form(ask, &source.object, form, (*id, &object));
         if !is_current(&object, &source.object) {
             object = Arc::new(renewed(&object, &source.object));
             self.install(ask, *id, Arc::clone(&object), None).await;

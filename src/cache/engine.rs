@@ -10,7 +10,9 @@ use crate::store::{MemoryConfig, Store};
 use crate::variant::{CompressionWorkers, ImagePool, ImageWorkers};
 
 use super::FillConfig;
+use super::best_coding::BestCodings;
 use super::blocks::Blocks;
+use super::codings::{Codings, SiteCodings};
 use super::flight::Flights;
 use super::marks::{Made, Marks};
 use super::no_vary_search::Equivalents;
@@ -26,6 +28,8 @@ pub struct Cache {
     pub(super) images: Arc<ImagePool>,
     pub(super) images_max_source: u64,
     pub(super) upgrades: Upgrades,
+    pub(super) best_codings: BestCodings,
+    pub(super) codings: Codings,
     pub(super) config: FillConfig,
     memory_object_max: u64,
     pub(super) flights: Arc<Flights>,
@@ -55,6 +59,7 @@ impl Cache {
     ) -> Arc<Self> {
         let marks = Arc::<Marks>::default();
         let (upgrades, inbox) = Upgrades::new();
+        let (best_codings, candidates) = BestCodings::new(&workers);
         let cache = Arc::new(Self {
             blocks: Blocks::new(&store, &clock, &fills, &marks),
             store,
@@ -63,6 +68,8 @@ impl Cache {
             images: images.0,
             images_max_source: images.1.max_source_bytes,
             upgrades,
+            best_codings,
+            codings: Codings::default(),
             config,
             memory_object_max: memory.max_object_bytes,
             flights: Arc::default(),
@@ -77,6 +84,7 @@ impl Cache {
             )),
         });
         inbox.serve(&cache.fills, Arc::downgrade(&cache));
+        candidates.serve(&cache.fills, Arc::downgrade(&cache));
         cache
     }
 
@@ -107,6 +115,18 @@ impl Cache {
     #[must_use]
     pub fn shed(&self) -> Shed {
         self.pressure.shed()
+    }
+
+    /// What codings have cost and saved, by site.
+    #[must_use]
+    pub fn coding_sums(&self) -> Vec<(Arc<str>, SiteCodings)> {
+        self.codings.of_sites()
+    }
+
+    /// Codings that wait to be made better.
+    #[must_use]
+    pub fn codings_queued(&self) -> usize {
+        self.best_codings.queued()
     }
 
     /// Whether a body of this length goes into memory.

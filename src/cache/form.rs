@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use http::header::{ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG};
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::semantics::etag;
 use crate::store::{Body, Draft, Newcomer, Object};
@@ -30,7 +30,8 @@ const OF_THE_BYTES: [HeaderName; 5] = [
 /// Another form of a stored object.
 #[derive(Clone)]
 pub enum Form {
-    /// A content coding at this level.
+    /// A content coding, at this level if it is not there yet: levels are no part of the key, a better one takes the place
+    /// of the first.
     Coded(Coding, u32),
     /// The content of an object that the origin has coded so.
     Plain(Coding),
@@ -42,7 +43,7 @@ impl Form {
     /// Canonical text: equal forms of one version are one variant.
     pub(super) fn key(&self) -> String {
         match self {
-            Self::Coded(coding, level) => format!("coding={};level={level}", coding.token()),
+            Self::Coded(coding, _) => format!("coding={}", coding.token()),
             Self::Plain(coding) => format!("plain;from={}", coding.token()),
             Self::Picture(recipe) => format!("picture;{}", recipe.key()),
         }
@@ -153,6 +154,15 @@ pub(super) fn made_object(source: &Object, key: &str, label: &str) -> Draft {
     draft.key = variant_key(source, key).into();
     draft.version = version;
     draft.body = Body::Chunked { length: 0 };
+    draft
+}
+
+/// The head of a coded form.
+pub(super) fn coded_object(source: &Object, key: &str, coding: Coding) -> Draft {
+    let mut draft = made_object(source, key, coding.token());
+    if let Ok(token) = HeaderValue::try_from(coding.token()) {
+        draft.headers.insert(CONTENT_ENCODING, token);
+    }
     draft
 }
 

@@ -3,8 +3,10 @@
 //! `derive` makes another form of it.
 
 mod ask;
+mod best_coding;
 mod blocks;
 mod coded;
+mod codings;
 mod config;
 mod derive;
 mod engine;
@@ -34,6 +36,7 @@ mod upgrade;
 mod zone;
 
 pub use self::ask::Ask;
+pub use self::codings::{CodingSums, Effort, SiteCodings, Upgrade};
 pub use self::config::FillConfig;
 pub use self::derive::Derived;
 pub use self::engine::Cache;

@@ -1,14 +1,16 @@
 //! The content of what the origin has coded, for clients that do not take the coding.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::CONTENT_ENCODING;
 use tokio::sync::Semaphore;
 
 use crate::store::{CHUNK_BYTES, Draft};
-use crate::variant::{Coding, DecodeError, Decoder};
+use crate::variant::{Coding, DecodeError, Decoder, cpu_time};
 
+use super::codings::Effort;
 use super::derive::{Decline, Work};
 use super::flight::{Head, HeadBody, Landing, Pilot};
 use super::form::{IDENTITY, made_object};
@@ -73,11 +75,15 @@ impl Work {
         let mut decoder =
             Some(Decoder::new(coding, limit).map_err(|error| failed(DecodeError::Corrupt(error)))?);
         let mut held = Vec::new();
+        let (mut bytes_in, mut bytes_out, mut cpu) = (0, 0, Duration::ZERO);
         let mut is_published = false;
         loop {
             let piece = next(&mut reader).await?;
             let last = piece.is_none();
-            let content = step(&mut decoder, piece, &turns).await?;
+            bytes_in += piece.as_ref().map_or(0, |piece| piece.len() as u64);
+            let (content, took) = step(&mut decoder, piece, &turns).await?;
+            bytes_out += content.len() as u64;
+            cpu += took;
             if !content.is_empty() {
                 held.push(content);
             }
@@ -102,6 +108,12 @@ impl Work {
                 break;
             }
         }
+        cache.codings.made(
+            &ask.zone.name,
+            (coding, Effort::Undone),
+            (bytes_in, bytes_out),
+            cpu,
+        );
         if let Some(keeping) = keeping
             && let Some(finished) = keeping.finish().await
         {
@@ -122,16 +134,20 @@ async fn step(
     decoder: &mut Option<Decoder>,
     piece: Option<Bytes>,
     turns: &Semaphore,
-) -> Result<Bytes, FillError> {
+) -> Result<(Bytes, Duration), FillError> {
     let Some(mut own) = decoder.take() else {
         return Err(FillError::Abandoned);
     };
     let large = piece
         .as_ref()
         .is_some_and(|piece| piece.len() > INLINE_DECODING_BYTES);
-    let work = move || match piece {
-        Some(piece) => own.push(&piece).map(|content| (content, Some(own))),
-        None => own.finish().map(|content| (content, None)),
+    let work = move || {
+        let begun = cpu_time();
+        let done = match piece {
+            Some(piece) => own.push(&piece).map(|content| (content, Some(own))),
+            None => own.finish().map(|content| (content, None)),
+        };
+        done.map(|(content, back)| (content, back, cpu_time().saturating_sub(begun)))
     };
     let done = if large {
         let _turn = turns.acquire().await;
@@ -141,9 +157,9 @@ async fn step(
     } else {
         work()
     };
-    let (content, back) = done.map_err(failed)?;
+    let (content, back, took) = done.map_err(failed)?;
     *decoder = back;
-    Ok(content)
+    Ok((content, took))
 }
 
 fn failed(error: DecodeError) -> FillError {

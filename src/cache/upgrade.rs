@@ -175,7 +175,7 @@ impl Cache {
     }
 
     /// Whether `made` is what is stored under `id`.
-    async fn is_still(&self, ask: &Ask, id: u128, made: &Object) -> bool {
+    pub(super) async fn is_still(&self, ask: &Ask, id: u128, made: &Object) -> bool {
         let head = EntryKey::head(id);
         let store = &ask.zone.store;
         let entry = match store.memory(&head) {

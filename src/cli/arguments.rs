@@ -1,9 +1,11 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{ArgGroup, Args, CommandFactory, Parser, Subcommand};
 
+use crate::config;
 use crate::node::ConfigSource;
 
 /// A checked command line.
@@ -19,6 +21,7 @@ pub(super) enum Command {
     Check,
     Explain(ExplainArguments),
     Purge(PurgeArguments),
+    Sign(SignArguments),
     Warm(WarmArguments),
 }
 
@@ -45,6 +48,8 @@ enum RawCommand {
     Explain(ExplainArguments),
     /// Purge from the running node's cache
     Purge(PurgeArguments),
+    /// Sign a picture's URL with the key of its site; needs no running node
+    Sign(SignArguments),
     /// Pull URLs into the running node's cache before anybody asks for them
     Warm(WarmArguments),
 }
@@ -108,6 +113,26 @@ pub(super) struct PurgeWhat {
 }
 
 #[derive(Debug, Args, PartialEq, Eq)]
+pub(super) struct SignArguments {
+    /// A URL or a path, with the parameters that are asked for
+    pub(super) url: String,
+    /// The site whose key signs
+    #[arg(long, value_name = "SITE")]
+    pub(super) site: String,
+    /// How long the URL holds, such as 30m, 1h or 7d [default: for ever]
+    #[arg(long, value_name = "DURATION", value_parser = lifetime)]
+    pub(super) expires: Option<Duration>,
+}
+
+fn lifetime(text: &str) -> Result<Duration, String> {
+    let length = config::parse_duration(text)?;
+    match length.is_zero() {
+        true => Err("a URL that never holds".to_owned()),
+        false => Ok(length),
+    }
+}
+
+#[derive(Debug, Args, PartialEq, Eq)]
 pub(super) struct WarmArguments {
     /// The site whose cache is warmed
     #[arg(long, value_name = "SITE")]
@@ -157,6 +182,7 @@ pub(super) fn parse(
         Some(RawCommand::Check) => Command::Check,
         Some(RawCommand::Explain(arguments)) => Command::Explain(arguments),
         Some(RawCommand::Purge(arguments)) => Command::Purge(arguments),
+        Some(RawCommand::Sign(arguments)) => Command::Sign(arguments),
         Some(RawCommand::Warm(arguments)) => Command::Warm(arguments),
     };
     if command != Command::Serve && command != Command::Check && !origins.is_empty() {
@@ -350,6 +376,19 @@ mod tests {
     }
 
     #[test]
+    fn sign_takes_a_url_of_a_site() {
+        check(
+            "sign --config d --site s /a?width=8 --expires 2h",
+            folder(),
+            Command::Sign(SignArguments {
+                url: "/a?width=8".into(),
+                site: "s".into(),
+                expires: Some(Duration::from_hours(2)),
+            }),
+        );
+    }
+
+    #[test]
     fn warm_takes_a_list_or_a_sitemap() {
         let warm = WarmArguments {
             site: "s".into(),
@@ -388,6 +427,11 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_refused() {
         for line in [
+            "sign /a",
+            "sign --site s",
+            "sign --site s /a --expires 1y",
+            "sign --site s /a --expires 0s",
+            "--origin a sign --site s /a",
             "warm",
             "warm list.txt",
             "warm --site s a b",

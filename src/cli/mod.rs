@@ -8,6 +8,7 @@ mod explain;
 mod purge;
 mod run;
 mod serve;
+mod sign;
 #[cfg(test)]
 mod tests;
 mod warm;

@@ -7,7 +7,8 @@ use anyhow::Context;
 use super::arguments::{Command, Invocation, parse};
 use super::client::Client;
 use super::exit::Exit;
-use super::{check, explain, purge, serve, warm};
+use super::{check, explain, purge, serve, sign, warm};
+use crate::clock::{Clock as _, SystemClock};
 use crate::node::ConfigSource;
 
 /// The token that the shell hands to the admin commands.
@@ -46,6 +47,17 @@ fn execute(invocation: &Invocation) -> Exit {
                 &mut io::stderr(),
             )
         }),
+        Command::Sign(arguments) => source
+            .load()
+            .context("the configuration has the site's key")
+            .and_then(|config| {
+                sign::run(
+                    &config,
+                    arguments,
+                    SystemClock::new().now(),
+                    &mut io::stdout(),
+                )
+            }),
         Command::Warm(arguments) => client(source, "warm").and_then(|client| {
             let watched = io::stderr().is_terminal();
             warm::run(

@@ -81,7 +81,7 @@ impl Edge {
                     return Err(error.context(String::from_utf8(output)?));
                 }
             }
-            Command::Serve | Command::Check => panic!("not an admin command"),
+            Command::Serve | Command::Check | Command::Sign(_) => panic!("not an admin command"),
         }
         Ok(String::from_utf8(output)?)
     }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
+const PREFIX: &str = "BRIM_LIBAOM_PREFIX";
 const ARCHIVE: &str = "vendor/libaom-3.14.1.tar.xz";
 
 fn main() {
@@ -32,6 +33,11 @@ fn main() {
 
 /// Where the library and its headers are afterwards.
 fn library(out: &Path) -> PathBuf {
+    // One that is built already (`lib/libaom.a`, `include/aom`), of this version or a later one.
+    println!("cargo:rerun-if-env-changed={PREFIX}");
+    if let Some(prefix) = env::var_os(PREFIX) {
+        return PathBuf::from(prefix);
+    }
     let source = out.join("libaom");
     if !source.join("CMakeLists.txt").exists() {
         unpack(&source);

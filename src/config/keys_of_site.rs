@@ -522,8 +522,14 @@ pub(super) const SITE: &[Keys] = &[
                 "\"16MiB\"",
                 "A larger body is left as it is; also the bound of decoded text.",
             ),
+            key(
+                "upgrade_after_hits",
+                integer(0, 200),
+                "2",
+                "A coding that has been asked for so often is made once more behind the answers, at the best level, and takes the place of the first; 0 is never.",
+            ),
         ],
-        later: &["best_level", "upgrade_after_hits", "dictionaries"],
+        later: &["dictionaries"],
     },
     Keys {
         path: "compression.first_level",
@@ -533,6 +539,17 @@ pub(super) const SITE: &[Keys] = &[
             key("br", integer(0, 11), "5", "Brotli."),
             key("zstd", integer(1, 19), "3", "Zstandard."),
             key("gzip", integer(1, 9), "6", "Gzip."),
+        ],
+        later: &[],
+    },
+    Keys {
+        path: "compression.best_level",
+        form: Form::One,
+        about: "Levels that are made behind the answers.",
+        keys: &[
+            key("br", integer(0, 11), "11", "Brotli."),
+            key("zstd", integer(1, 19), "19", "Zstandard."),
+            key("gzip", integer(1, 9), "9", "Gzip."),
         ],
         later: &[],
     },

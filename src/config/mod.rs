@@ -23,5 +23,6 @@ mod source;
 pub use self::checked::NodeConfig;
 pub use self::error::{ConfigError, ConfigErrors, Excerpt, Position};
 pub use self::load::{DEFAULT_FOLDER, ad_hoc, built_in, load, resolve, with_origins};
+pub use self::quantity::parse_duration;
 pub use self::reference::reference;
 pub use self::report::{Report, check_report};

@@ -40,6 +40,14 @@ pub(super) fn duration(text: &str) -> Result<Duration, Wrong> {
         .ok_or_else(|| Wrong::new("longer than can be counted", fix))
 }
 
+/// The same, for a command line.
+///
+/// # Errors
+/// What is wrong, and what to write.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    duration(text).map_err(|wrong| format!("{}; {}", wrong.problem, wrong.fix))
+}
+
 /// `"64MiB"`: a whole number and one unit.
 pub(super) fn size(text: &str) -> Result<u64, Wrong> {
     let fix = "write a whole number and one of B, KiB, MiB, GiB, TiB, such as \"64MiB\"";

@@ -406,6 +406,11 @@ fn read_compression(section: Section<'_>) -> CompressionConfig {
     levels.integer("br", &mut compression.first_level.brotli);
     levels.integer("zstd", &mut compression.first_level.zstd);
     levels.integer("gzip", &mut compression.first_level.gzip);
+    let levels = section.section("best_level");
+    levels.integer("br", &mut compression.best_level.brotli);
+    levels.integer("zstd", &mut compression.best_level.zstd);
+    levels.integer("gzip", &mut compression.best_level.gzip);
+    section.integer("upgrade_after_hits", &mut compression.upgrade_after_hits);
     if compression.min_size_bytes > compression.max_size_bytes {
         let name = if section.has("min_size") {
             "min_size"

@@ -334,6 +334,8 @@ pub(super) fn add_sources(
     metrics.register_source("flights", move |exposition| {
         exposition.add(names::FLIGHTS, &[], cache.flights_under_way() as u64);
         exposition.add(names::FLIGHT_READERS, &[], cache.flight_readers() as u64);
+        let (sums, queued) = (cache.coding_sums(), cache.codings_queued());
+        super::codings::expose(&sums, queued, per_site, exposition);
     });
     metrics.register_source("images", move |exposition| {
         super::pictures::expose(&images.stats(), per_site, exposition);

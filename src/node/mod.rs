@@ -2,6 +2,7 @@
 
 mod allowance;
 mod build;
+mod codings;
 mod control;
 mod door;
 mod error;

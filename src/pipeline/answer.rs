@@ -18,18 +18,18 @@ use crate::policy::{self, Authorization, KeyParts, Mode};
 use crate::rules::{Question, Selection};
 use crate::semantics::host::Host;
 use crate::semantics::interim::Interim;
-use crate::semantics::path;
 use crate::semantics::status_fields::Forward;
 use crate::site::Site;
 use crate::store::{StoreError, Tier};
 use crate::telemetry::{
     AccessLog, AnswerTier, CacheResult, Counted, Gauge, Metrics, Record, SiteMetrics,
 };
-use crate::variant::{self, Wish};
+use crate::variant::{self, Asked, Hints, PathParameters};
 
 use super::body::Tally;
 use super::deliver::Delivery;
 use super::form::{AtHand, Formed};
+use super::place::SignedTarget;
 use super::ruling::{Ruling, Settings, Verdict};
 use super::upload::RequestBody;
 use super::{Body, Refusal, Routes, SiteState, cors, form, purge, redirect, request};
@@ -87,7 +87,7 @@ struct Errand {
     /// As far as the request alone decides.
     settings: Arc<Settings>,
     ask: Arc<Ask>,
-    wish: Option<Wish>,
+    asked: Asked,
     method: Method,
 }
 
@@ -340,19 +340,15 @@ impl Pipeline {
         if has_looped(&parts.headers, &routes.node) {
             return Err(Refusal::Loop);
         }
+        let place = site.place(checked.host.map(host_text), checked.path, checked.query)?;
         let ruling = site.rule(&Question {
             method: &parts.method,
-            path: &path::canonical(checked.path)?,
-            query: checked.query,
+            path: &place.path,
+            query: place.query.as_deref(),
             headers: &parts.headers,
             peer: client.address,
         })?;
-        Ok(Admitted {
-            site: Arc::clone(site),
-            host: checked.host.map(host_text),
-            query: checked.query.map(str::to_owned),
-            ruling,
-        })
+        Ok(place.admitted(site, ruling))
     }
 
     pub(super) async fn respond(
@@ -404,13 +400,13 @@ impl Pipeline {
         }
         let selection = admitted.ruling.selection;
         let settings = Arc::clone(&admitted.ruling.settings);
-        let (ask, wish) = self.ask(admitted, client, parts.headers, interim)?;
+        let (ask, asked) = self.ask(admitted, client, parts.headers, interim)?;
         Ok(Step::Asked(Errand {
             state,
             selection,
             settings,
             ask,
-            wish,
+            asked,
             method: parts.method,
         }))
     }
@@ -424,7 +420,7 @@ impl Pipeline {
             return AtOnce::Not(None);
         };
         let terms = errand.terms(&source);
-        match form::at_once(&self.cache, &terms.ask, errand.wish, source) {
+        match form::at_once(&self.cache, &terms.ask, &errand.asked, source) {
             Ok(AtHand::Formed(formed)) => {
                 AtOnce::Told(self.delivered(routes, errand, &terms, formed))
             }
@@ -450,7 +446,7 @@ impl Pipeline {
             }
         };
         let terms = errand.terms(&source);
-        let formed = form::choose(&self.cache, &terms.ask, errand.wish, source).await?;
+        let formed = form::choose(&self.cache, &terms.ask, &errand.asked, source).await?;
         self.delivered(routes, errand, &terms, formed)
     }
 
@@ -554,15 +550,31 @@ impl Pipeline {
         client: Client,
         headers: HeaderMap,
         interim: Option<Interim>,
-    ) -> Result<(Arc<Ask>, Option<Wish>), Refusal> {
+    ) -> Result<(Arc<Ask>, Asked), Refusal> {
         let Admitted {
             site,
             host,
             query,
+            parameters,
+            signed,
             ruling,
         } = admitted;
         let (zone, path) = (&ruling.settings.zone, ruling.path);
-        let (wish, query) = variant::wish_of(&zone.images, &path, query.as_deref())?;
+        let hints = zone.images.client_hints.then(|| Hints::of(&headers));
+        let mut asked = variant::asked(
+            &zone.images,
+            &path,
+            query.as_deref(),
+            parameters.as_ref(),
+            hints.as_ref(),
+        )?;
+        if let Some(target) = &signed
+            && (asked.by_parameters || asked.is_signed)
+        {
+            let (sign, now) = (&zone.images.sign, self.clock.now());
+            variant::check_signature(sign, &target.path, target.query.as_deref(), now)?;
+        }
+        let query = asked.query.take();
         let query = policy::forwarded_query(query.as_deref(), &zone.policy.key.query)
             .map(std::borrow::Cow::into_owned);
         let keys_host = site.keys_host();
@@ -592,7 +604,7 @@ impl Pipeline {
             secure: client.secure,
             interim: interim.filter(|_| zone.is_transparent()),
         };
-        Ok((Arc::new(ask), wish))
+        Ok((Arc::new(ask), asked))
     }
 
     fn refused(&self, routes: &Routes, site: Option<&SiteState>, refusal: &Refusal) -> Told {
@@ -706,6 +718,10 @@ pub(super) struct Admitted {
     pub(super) site: Arc<SiteState>,
     pub(super) host: Option<String>,
     pub(super) query: Option<String>,
+    /// What stood in the path besides the picture.
+    pub(super) parameters: Option<PathParameters>,
+    /// What a signature is of, where the site signs.
+    pub(super) signed: Option<SignedTarget>,
     pub(super) ruling: Ruling,
 }
 

@@ -1,11 +1,12 @@
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::header::{
     ACCEPT_RANGES, AGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH,
-    CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, LAST_MODIFIED, RANGE, VIA,
+    CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, DATE, ETAG, LAST_MODIFIED, RANGE, VIA,
 };
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use crate::cache::{Ask, Cache, Served, Story};
 use crate::policy::{self, Precondition};
@@ -14,6 +15,7 @@ use crate::semantics::range::{self, Ranges};
 use crate::semantics::status_fields::{CacheStatus, Outcome};
 use crate::site::{CacheStatusDetail, Site};
 use crate::store::Tier;
+use crate::variant::HINT_FIELDS;
 
 use super::cors::{add_vary, decorate};
 use super::form::Formed;
@@ -21,8 +23,12 @@ use super::multipart::Plan;
 use super::ruling::Settings;
 use super::{Body, Refusal};
 
-/// How long a provisional form may be kept by clients: they should come back for the better one.
-const PROVISIONAL: HeaderValue = HeaderValue::from_static("public, max-age=60");
+/// How long a provisional form may be kept by clients, in seconds: they should come back for the better one.
+const PROVISIONAL_SECONDS: i64 = 60;
+
+const ACCEPT_CH: HeaderName = HeaderName::from_static("accept-ch");
+const CONTENT_DPR: HeaderName = HeaderName::from_static("content-dpr");
+const NO_SCRIPTS: HeaderValue = HeaderValue::from_static("script-src 'none'");
 
 /// Everything around one object that its answer needs.
 pub(super) struct Delivery<'a> {
@@ -157,12 +163,7 @@ impl Delivery<'_> {
     /// The fields of the answer. Those that are the same for every request are made once for a stored object.
     fn fields(&self, formed: &Formed) -> HeaderMap {
         let object = &formed.served.object;
-        let varies = formed
-            .varies
-            .iter()
-            .map(|member| member.len() as u64)
-            .sum::<u64>();
-        let stamp = (self.settings.number << 8) | varies;
+        let stamp = stamp(self.settings.number, &formed.varies);
         let keeps = !formed.provisional && !formed.served.is_growing();
         let stored = object.headers();
         let mut headers = match stored.dressed.get(stamp).filter(|_| keeps) {
@@ -190,6 +191,14 @@ impl Delivery<'_> {
         if let Some(cors) = &self.site.cors {
             decorate(cors, &self.ask.headers, &mut headers);
         }
+        if let Some(picture) = &formed.picture
+            && self.settings.zone.images.client_hints
+        {
+            headers.insert(ACCEPT_CH, HeaderValue::from_static(HINT_FIELDS));
+            if let Some(ratio) = picture.ratio.and_then(decimal) {
+                headers.insert(CONTENT_DPR, ratio);
+            }
+        }
         self.tell(&mut headers, formed);
         headers
     }
@@ -205,8 +214,10 @@ impl Delivery<'_> {
             served.object.status,
             &mut headers,
         );
-        if formed.provisional && freshness.ttl(self.now) > 60 {
-            headers.insert(CACHE_CONTROL, PROVISIONAL);
+        if formed.provisional {
+            if !is_kept_by_nobody(&headers) {
+                headers.insert(CACHE_CONTROL, provisional(freshness.ttl(self.now)));
+            }
             // Without a validator the client asks anew, instead of being told to keep the worse form.
             headers.remove(ETAG);
             headers.remove(LAST_MODIFIED);
@@ -226,6 +237,10 @@ impl Delivery<'_> {
         }
         if !headers.contains_key(DATE) {
             headers.insert(DATE, date::format(self.now));
+        }
+        if self.settings.zone.images.svg_csp && is_svg(&headers) {
+            // Beside a policy of the origin's, if there is one: both hold.
+            headers.append(CONTENT_SECURITY_POLICY, NO_SCRIPTS);
         }
         append_via(&mut headers, self.node);
         let length = served
@@ -282,6 +297,42 @@ fn details(story: &Story, made: &str, declined: Option<&str>) -> String {
     words.into_iter().flatten().collect::<Vec<_>>().join(";")
 }
 
+/// What the fields of an answer are made by: the settings, and what they say that the answer varies by.
+fn stamp(settings: u64, varies: &[&str]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (settings, varies).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Whether what the origin says keeps everybody from keeping the answer unasked.
+fn is_kept_by_nobody(headers: &HeaderMap) -> bool {
+    let fields = headers.get_all(CACHE_CONTROL).iter();
+    let mut members = fields.flat_map(|field| field.as_bytes().split(|byte| *byte == b','));
+    members.any(|member| {
+        let member = member.trim_ascii();
+        member.eq_ignore_ascii_case(b"no-store") || member.eq_ignore_ascii_case(b"no-cache")
+    })
+}
+
+/// As long as the object itself is fresh, and no longer than a minute.
+fn provisional(ttl_seconds: i64) -> HeaderValue {
+    let seconds = ttl_seconds.clamp(0, PROVISIONAL_SECONDS);
+    HeaderValue::try_from(format!("public, max-age={seconds}"))
+        .unwrap_or_else(|_| HeaderValue::from_static("no-cache"))
+}
+
+fn is_svg(headers: &HeaderMap) -> bool {
+    let media_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let essence = media_type.and_then(|value| value.split(|byte| *byte == b';').next());
+    essence.is_some_and(|essence| essence.trim_ascii().eq_ignore_ascii_case(b"image/svg+xml"))
+}
+
+/// Thousandths as a number with as few decimals as it has.
+fn decimal(thousandths: u32) -> Option<HeaderValue> {
+    let text = format!("{}.{:03}", thousandths / 1000, thousandths % 1000);
+    HeaderValue::try_from(text.trim_end_matches('0').trim_end_matches('.')).ok()
+}
+
 fn answer(status: StatusCode, headers: HeaderMap, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
@@ -331,5 +382,48 @@ fn append_via(headers: &mut HeaderMap, node: &str) {
     };
     if let Ok(value) = HeaderValue::try_from(joined) {
         headers.insert(VIA, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_come_back_for_a_better_form_within_a_minute() {
+        for (ttl, expect) in [
+            (-5, "public, max-age=0"),
+            (20, "public, max-age=20"),
+            (86_400, "public, max-age=60"),
+        ] {
+            assert_eq!(provisional(ttl), expect);
+        }
+    }
+
+    #[test]
+    fn what_nobody_keeps_is_not_made_keepable() {
+        let says = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static(value));
+            is_kept_by_nobody(&headers)
+        };
+        assert!(says("public, No-Cache"));
+        assert!(says("no-store"));
+        assert!(!says("max-age=9, no-cachet"));
+        assert!(!is_kept_by_nobody(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn ratios_have_the_decimals_that_they_need() {
+        for (thousandths, expect) in [(2000, "2"), (1500, "1.5"), (2625, "2.625")] {
+            assert_eq!(decimal(thousandths).unwrap(), expect);
+        }
+    }
+
+    #[test]
+    fn answers_that_vary_by_other_fields_are_dressed_anew() {
+        let of = |varies: &[&str]| stamp(7, varies);
+        assert_ne!(of(&["Accept", "Save-Data"]), of(&["Accept-Encoding"]));
+        assert_eq!(of(&["Accept"]), of(&["Accept"]));
     }
 }

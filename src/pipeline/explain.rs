@@ -8,7 +8,6 @@ use crate::cache::{Ask, Because, Form, FormState, Forwarding, Lookup, Remembered
 use crate::policy::{self, Unusable};
 use crate::rules::{Question, Selection};
 use crate::semantics::host::Host;
-use crate::semantics::path;
 use crate::semantics::status_fields::Forward;
 use crate::store::{Object, Tier};
 use crate::variant::Recipe;
@@ -153,7 +152,7 @@ impl Pipeline {
                 return told;
             }
         }
-        let (ask, wish) = match self.ask(admitted, client, headers, None) {
+        let (ask, asked) = match self.ask(admitted, client, headers, None) {
             Ok(asked) => asked,
             Err(refusal) => {
                 told.refuse(&refusal);
@@ -199,9 +198,9 @@ impl Pipeline {
             selection,
             stored.as_ref().map(|stored| &*stored.object),
         );
-        told.wish = wish.as_ref().map(ToString::to_string);
+        told.wish = asked.wish.map(|wish| wish.to_string());
         if let Some(stored) = &stored
-            && let Some(recipe) = form::recipe_of(&ask, wish, &stored.object)
+            && let Some(recipe) = form::recipe_of(&ask, &asked, &stored.object)
         {
             let explained = self.explain_picture(&ask, &stored.object, recipe);
             told.picture = Some(explained.await);
@@ -275,19 +274,15 @@ impl Pipeline {
     ) -> Result<Admitted, Refusal> {
         let host = Host::parse(host).map_err(|_| Refusal::UnknownHost)?;
         let site = routes.table.find(&host.name).ok_or(Refusal::UnknownHost)?;
+        let place = site.place(Some(host_text(host)), raw_path, query)?;
         let ruling = site.rule(&Question {
             method: &Method::GET,
-            path: &path::canonical(raw_path)?,
-            query,
+            path: &place.path,
+            query: place.query.as_deref(),
             headers,
             peer: client.address,
         })?;
-        Ok(Admitted {
-            site: Arc::clone(site),
-            host: Some(host_text(host)),
-            query: query.map(str::to_owned),
-            ruling,
-        })
+        Ok(place.admitted(site, ruling))
     }
 }
 

@@ -1,15 +1,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, StatusCode};
 
 use crate::cache::{Ask, CODING_CORRUPT, CODING_TOO_LARGE, Cache, Derived, Form, Served};
 use crate::semantics::negotiate::media_quality;
 use crate::store::Object;
-use crate::variant::{self, Recipe, SourceFormat, Wish};
+use crate::variant::{self, Asked, Fallback, Recipe, Refused, SourceFormat, Wish};
 
 use super::Refusal;
 use super::coding::{Coded, coding};
+
+const SAVE_DATA: HeaderName = HeaderName::from_static("save-data");
 
 /// What an answer is made of, and what it varies by.
 pub(super) struct Formed {
@@ -20,6 +22,15 @@ pub(super) struct Formed {
     pub(super) declined: Option<&'static str>,
     /// A better form is being made: clients should come back soon.
     pub(super) provisional: bool,
+    /// Where it is a picture that the node may remake.
+    pub(super) picture: Option<OfPicture>,
+}
+
+/// What an answer with a picture says besides.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OfPicture {
+    /// Pixels of the picture to a pixel of CSS, in thousandths, where it was made for that.
+    pub(super) ratio: Option<u32>,
 }
 
 impl Formed {
@@ -45,10 +56,10 @@ pub(super) enum AtHand {
 pub(super) fn at_once(
     cache: &Cache,
     ask: &Ask,
-    wish: Option<Wish>,
+    asked: &Asked,
     source: Served,
 ) -> Result<AtHand, Refusal> {
-    let mut choice = choice(cache, ask, wish, &source)?;
+    let mut choice = choice(cache, ask, asked, &source)?;
     let Some(form) = &choice.form else {
         return Ok(AtHand::Formed(choice.of_source(source)));
     };
@@ -56,20 +67,16 @@ pub(super) fn at_once(
         return Ok(AtHand::Source(source));
     };
     if !choice.goes_on {
-        return Ok(AtHand::Formed(formed(
-            Derived::Ready(served),
-            choice.varies,
-        )));
+        let ready = choice.formed(Derived::Ready(served))?;
+        return Ok(AtHand::Formed(ready));
     }
     let varies = std::mem::take(&mut choice.varies);
-    let coded = self::choice(cache, ask, wish, &served)?;
+    let coded = self::choice(cache, ask, asked, &served)?;
     let Some(form) = &coded.form else {
         return Ok(AtHand::Formed(coded.of_source(served).also_by(varies)));
     };
     Ok(match cache.made(ask, &served, form) {
-        Some(served) => {
-            AtHand::Formed(formed(Derived::Ready(served), coded.varies).also_by(varies))
-        }
+        Some(served) => AtHand::Formed(coded.formed(Derived::Ready(served))?.also_by(varies)),
         None => AtHand::Source(source),
     })
 }
@@ -78,16 +85,16 @@ pub(super) fn at_once(
 pub(super) async fn choose(
     cache: &Arc<Cache>,
     ask: &Arc<Ask>,
-    wish: Option<Wish>,
+    asked: &Asked,
     source: Served,
 ) -> Result<Formed, Refusal> {
-    let mut choice = choice(cache, ask, wish, &source)?;
+    let mut choice = choice(cache, ask, asked, &source)?;
     let Some(form) = choice.form.take() else {
         return Ok(choice.of_source(source));
     };
     let derived = cache.derive(ask, source, form, choice.patience).await;
     if !choice.goes_on {
-        return Ok(formed(derived, choice.varies));
+        return choice.formed(derived);
     }
     // The origin's coding is undone; what follows is as for any plain source.
     let plain = match derived {
@@ -95,15 +102,15 @@ pub(super) async fn choose(
         Derived::Declined(_, CODING_CORRUPT) => return Err(Refusal::Undecodable),
         Derived::Declined(served, CODING_TOO_LARGE) => {
             let derived = Derived::Declined(served, CODING_TOO_LARGE);
-            return Ok(formed(derived, choice.varies));
+            return choice.formed(derived);
         }
         Derived::Declined(..) | Derived::Later(..) => return Err(Refusal::Busy),
     };
-    let mut coded = self::choice(cache, ask, wish, &plain)?;
+    let mut coded = self::choice(cache, ask, asked, &plain)?;
     let formed = match coded.form.take() {
         Some(form) => {
             let derived = cache.derive(ask, plain, form, coded.patience).await;
-            formed(derived, coded.varies)
+            coded.formed(derived)?
         }
         None => coded.of_source(plain),
     };
@@ -120,6 +127,17 @@ struct Choice {
     declined: Option<&'static str>,
     /// Whether the form is a source in its turn: the content of what the origin has coded.
     goes_on: bool,
+    picture: Option<Picture>,
+}
+
+/// What becomes of a picture that is not made, and what is said of one that is.
+#[derive(Clone, Copy)]
+struct Picture {
+    refused: Refused,
+    fallback: Fallback,
+    /// As asked for: the pixel ratio in thousandths, and the width that it led to.
+    ratio: Option<u32>,
+    width: Option<u32>,
 }
 
 impl Choice {
@@ -129,25 +147,93 @@ impl Choice {
             varies: self.varies,
             declined: self.declined,
             provisional: false,
+            picture: self.picture.map(|_| OfPicture { ratio: None }),
+        }
+    }
+
+    fn formed(self, derived: Derived) -> Result<Formed, Refusal> {
+        let (served, declined, provisional) = match derived {
+            Derived::Ready(served) => (served, None, false),
+            Derived::Later(served, reason) => (served, Some(reason), true),
+            Derived::Declined(served, reason) => (served, Some(reason), false),
+        };
+        if let (Some(picture), Some(reason)) = (&self.picture, declined) {
+            picture.check(reason)?;
+        }
+        let of_picture = |picture: Picture| OfPicture {
+            ratio: match declined {
+                None => picture.ratio_of(served.object.detail()),
+                Some(_) => None,
+            },
+        };
+        Ok(Formed {
+            picture: self.picture.map(of_picture),
+            served,
+            varies: self.varies,
+            declined,
+            provisional,
+        })
+    }
+}
+
+impl Picture {
+    /// Refuses where the site does not serve the picture as it is.
+    fn check(&self, reason: &'static str) -> Result<(), Refusal> {
+        let status = match self.refused {
+            Refused::Original => None,
+            Refused::UnsupportedMediaType => Some(StatusCode::UNSUPPORTED_MEDIA_TYPE),
+            Refused::UnprocessableContent => Some(StatusCode::UNPROCESSABLE_ENTITY),
+        };
+        match (status, self.fallback) {
+            (Some(status), _) if UNFIT.contains(&reason) => {
+                Err(Refusal::Picture { status, reason })
+            }
+            (_, Fallback::Error) if LATE.contains(&reason) => Err(Refusal::PictureLate { reason }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The pixel ratio of what was made: less than what was asked for where the picture has no more pixels.
+    fn ratio_of(&self, detail: &str) -> Option<u32> {
+        let asked = self.ratio?;
+        let made = detail
+            .split(';')
+            .find_map(|part| part.strip_prefix("w=")?.parse::<u32>().ok());
+        match (made, self.width) {
+            (Some(made), Some(width)) if made < width => {
+                let exact = u64::from(asked) * u64::from(made) / u64::from(width.max(1));
+                u32::try_from(exact).ok()
+            }
+            _ => Some(asked),
         }
     }
 }
 
-fn choice(
-    cache: &Cache,
-    ask: &Ask,
-    wish: Option<Wish>,
-    source: &Served,
-) -> Result<Choice, Refusal> {
+/// Reasons that lie in the picture.
+const UNFIT: [&str; 5] = [
+    "bad-picture",
+    "too-large",
+    "unsupported",
+    "type-mismatch",
+    "panicked",
+];
+/// Reasons that lie in the moment.
+const LATE: [&str; 8] = [
+    "queue-full",
+    "queue-timeout",
+    "timeout",
+    "cancelled",
+    "closed",
+    "busy",
+    "memory-short",
+    "encoding-failed",
+];
+
+fn choice(cache: &Cache, ask: &Ask, asked: &Asked, source: &Served) -> Result<Choice, Refusal> {
     let images = &ask.zone.images;
     let (status, headers) = (source.object.status, &source.object.headers());
-    if variant::applies(images, status, headers) && (wish.is_some() || images.auto) {
-        return Ok(picture(
-            ask,
-            &wish.unwrap_or_else(Wish::auto),
-            headers,
-            source,
-        ));
+    if variant::applies(images, status, headers) && (asked.wish.is_some() || images.auto) {
+        return Ok(picture(ask, asked, headers, source));
     }
     let (form, goes_on) = match coding(cache, ask, source) {
         Coded::Untouched => return Ok(Choice::default()),
@@ -164,9 +250,20 @@ fn choice(
     })
 }
 
-fn picture(ask: &Ask, wish: &Wish, headers: &HeaderMap, source: &Served) -> Choice {
+fn picture(ask: &Ask, asked: &Asked, headers: &HeaderMap, source: &Served) -> Choice {
     let images = &ask.zone.images;
-    let (recipe, varies) = recipe(ask, wish, headers);
+    let (recipe, varies) = recipe(ask, asked, headers);
+    // Who asks for nothing gets the original whenever there is nothing better.
+    let (refused, fallback) = match asked.by_parameters {
+        true => (images.refused, images.fallback),
+        false => (Refused::Original, Fallback::Original),
+    };
+    let picture = Some(Picture {
+        refused,
+        fallback,
+        ratio: asked.ratio,
+        width: asked.wish.and_then(|wish| wish.width()),
+    });
     // A picture is only made of an object that can be kept: making it again for each request is a gift to
     // whoever wants to keep the machine busy.
     let storable = source.story.stored || source.story.forward.is_none() || !source.is_growing();
@@ -174,11 +271,13 @@ fn picture(ask: &Ask, wish: &Wish, headers: &HeaderMap, source: &Served) -> Choi
         return Choice {
             varies,
             declined: Some("not-stored"),
+            picture,
             ..Choice::default()
         };
     }
     Choice {
         varies,
+        picture,
         form: Some(Form::Picture(recipe)),
         patience: images.background.then_some(images.first_answer),
         ..Choice::default()
@@ -186,36 +285,37 @@ fn picture(ask: &Ask, wish: &Wish, headers: &HeaderMap, source: &Served) -> Choi
 }
 
 /// How the picture is made that this client gets of a source with these fields, and by what that varies.
-fn recipe(ask: &Ask, wish: &Wish, headers: &HeaderMap) -> (Recipe, Vec<&'static str>) {
+fn recipe(ask: &Ask, asked: &Asked, headers: &HeaderMap) -> (Recipe, Vec<&'static str>) {
+    let wish = asked.wish.unwrap_or_else(Wish::auto);
     let mut varies = Vec::new();
     if wish.is_negotiated() {
         varies.push("Accept");
     }
+    if wish.may_save_data() {
+        varies.push("Save-Data");
+    }
+    varies.extend(&asked.varies);
     let accepts = |media_type| media_quality(&ask.headers, media_type) > 0;
     let images = &ask.zone.images;
-    let recipe = variant::recipe(images, wish, accepts("image/avif"), accepts("image/webp"))
+    let recipe = variant::recipe(images, &wish, accepts("image/avif"), accepts("image/webp"))
         .declared(SourceFormat::of_headers(headers));
-    (recipe, varies)
+    match wish.may_save_data() && saves_data(&ask.headers) {
+        true => (recipe.saving_data(), varies),
+        false => (recipe, varies),
+    }
 }
 
 /// The recipe by which a client gets a picture of `source`; `None` if it gets it as it is.
-pub(super) fn recipe_of(ask: &Ask, wish: Option<Wish>, source: &Object) -> Option<Recipe> {
+pub(super) fn recipe_of(ask: &Ask, asked: &Asked, source: &Object) -> Option<Recipe> {
     let (images, headers) = (&ask.zone.images, &source.headers());
-    let is_wanted = wish.is_some() || images.auto;
+    let is_wanted = asked.wish.is_some() || images.auto;
     let applies = is_wanted && variant::applies(images, source.status, headers);
-    applies.then(|| recipe(ask, &wish.unwrap_or_else(Wish::auto), headers).0)
+    applies.then(|| recipe(ask, asked, headers).0)
 }
 
-fn formed(derived: Derived, varies: Vec<&'static str>) -> Formed {
-    let (served, declined, provisional) = match derived {
-        Derived::Ready(served) => (served, None, false),
-        Derived::Later(served, reason) => (served, Some(reason), true),
-        Derived::Declined(served, reason) => (served, Some(reason), false),
-    };
-    Formed {
-        served,
-        varies,
-        declined,
-        provisional,
-    }
+/// `Save-Data: on` (Save Data API, WICG), perhaps with parameters.
+fn saves_data(headers: &HeaderMap) -> bool {
+    let value = headers.get(SAVE_DATA).map(http::HeaderValue::as_bytes);
+    let token = value.and_then(|value| value.split(|byte| *byte == b';').next());
+    token.is_some_and(|token| token.trim_ascii().eq_ignore_ascii_case(b"on"))
 }

@@ -10,6 +10,7 @@ mod explain;
 mod form;
 mod multipart;
 mod objects;
+mod place;
 mod purge;
 mod redirect;
 mod refuse;

@@ -22,6 +22,7 @@ use crate::telemetry::{AnswerTier, CacheResult, PurgeMode};
 use crate::variant;
 
 use super::answer::Told;
+use super::place::Place;
 use super::ruling::Ruling;
 use super::{Body, Client, Pipeline, Refusal, Routes, SiteState, request};
 
@@ -78,23 +79,31 @@ impl SiteState {
         path: &str,
         query: Option<&str>,
     ) -> Result<Vec<Target>, Refusal> {
-        let path = path::canonical(path)?;
+        let Place {
+            host,
+            path,
+            query,
+            parameters,
+            ..
+        } = self.place(host.map(str::to_owned), path, query)?;
         // The settings are those of a request without fields.
         let ruling = self.rule(&Question {
             method: &Method::GET,
             path: &path,
-            query,
+            query: query.as_deref(),
             headers: &HeaderMap::new(),
             peer: Ipv4Addr::UNSPECIFIED.into(),
         })?;
         let paths = self.stored_paths(&path)?;
         let Ruling { path, settings, .. } = ruling;
-        let (_, query) = variant::wish_of(&settings.zone.images, &path, query)?;
-        let query = policy::forwarded_query(query.as_deref(), &settings.zone.policy.key.query)
-            .map(Cow::into_owned);
+        let images = &settings.zone.images;
+        let asked = variant::asked(images, &path, query.as_deref(), parameters.as_ref(), None)?;
+        let query =
+            policy::forwarded_query(asked.query.as_deref(), &settings.zone.policy.key.query)
+                .map(Cow::into_owned);
         let hosts = match host {
             _ if !self.keys_host() => vec![None],
-            Some(host) => vec![Some(host_name(host)?)],
+            Some(host) => vec![Some(host_name(&host)?)],
             None => {
                 let exact = |pattern: &HostPattern| match pattern {
                     HostPattern::Exact(host) => Ok(Some(host.clone())),

@@ -8,7 +8,7 @@ use crate::rules::TemplateError;
 use crate::semantics::path::PathError;
 use crate::semantics::status_fields::{PROXY_STATUS, ProxyStatus};
 use crate::store::StoreError;
-use crate::variant::ParameterError;
+use crate::variant::{ParameterError, SignatureError};
 
 use super::{Body, RequestError};
 
@@ -50,6 +50,23 @@ pub enum Refusal {
         "no content coding that the request accepts can be made; accept identity, gzip, br or zstd"
     )]
     NotAcceptable,
+    /// A URL of pictures is not signed as it should be.
+    #[error("{0}")]
+    Signature(#[from] SignatureError),
+    /// A picture that cannot be processed, where the site does not serve it as it is.
+    #[error("the picture cannot be processed: {reason}")]
+    Picture {
+        /// 415 or 422.
+        status: StatusCode,
+        /// A closed word.
+        reason: &'static str,
+    },
+    /// A picture that is not ready in time, where the site does not serve the original meanwhile.
+    #[error("the picture cannot be made in time; try again in a moment")]
+    PictureLate {
+        /// A closed word.
+        reason: &'static str,
+    },
     /// The request has been here before (RFC 8586).
     #[error("this request has passed this node before: an origin points back at it")]
     Loop,
@@ -126,14 +143,17 @@ impl Refusal {
             | Self::Parameter(_)
             | Self::Template(_) => StatusCode::BAD_REQUEST,
             Self::TooManyPurges => StatusCode::TOO_MANY_REQUESTS,
-            Self::Denied(status) => *status,
+            Self::Denied(status) | Self::Picture { status, .. } => *status,
+            Self::Signature(_) => StatusCode::FORBIDDEN,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Undecodable => StatusCode::BAD_GATEWAY,
             Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
             Self::Loop => StatusCode::LOOP_DETECTED,
             Self::OnlyIfCached => StatusCode::GATEWAY_TIMEOUT,
             Self::Precondition => StatusCode::PRECONDITION_FAILED,
-            Self::Busy | Self::PurgeFailed(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::PictureLate { .. } | Self::PurgeFailed(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Upload(error) => error.status(),
             Self::Fill(error) => error.status(),
         }
@@ -151,6 +171,10 @@ impl Refusal {
             Self::Denied(_) => "denied",
             Self::Method(_) => "method",
             Self::Parameter(_) => "bad-parameter",
+            Self::Signature(SignatureError::Missing) => "not-signed",
+            Self::Signature(SignatureError::Wrong) => "bad-signature",
+            Self::Signature(SignatureError::Expired) => "expired",
+            Self::Picture { reason, .. } | Self::PictureLate { reason } => reason,
             Self::Undecodable => "undecodable",
             Self::NotAcceptable => "not-acceptable",
             Self::Loop => "loop",
@@ -172,7 +196,7 @@ impl Refusal {
             Self::Loop => Some("proxy_loop_detected"),
             Self::Undecodable => Some("http_response_content_coding"),
             // Nothing was asked of an origin.
-            Self::Busy => Some("proxy_internal_response"),
+            Self::Busy | Self::PictureLate { .. } => Some("proxy_internal_response"),
             Self::PurgeFailed(_) => Some("proxy_internal_error"),
             Self::Request(_)
             | Self::UnknownHost
@@ -180,6 +204,8 @@ impl Refusal {
             | Self::Path(_)
             | Self::Method(_)
             | Self::Parameter(_)
+            | Self::Signature(_)
+            | Self::Picture { .. }
             | Self::NotAcceptable
             | Self::Precondition
             | Self::OnlyIfCached
@@ -224,6 +250,9 @@ impl Refusal {
             | Self::Template(_)
             | Self::Denied(_)
             | Self::Parameter(_)
+            | Self::Signature(_)
+            | Self::Picture { .. }
+            | Self::PictureLate { .. }
             | Self::Undecodable
             | Self::NotAcceptable
             | Self::Loop

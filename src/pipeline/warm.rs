@@ -177,7 +177,7 @@ fn refused(refusal: &Refusal) -> Warmed {
 /// Whether the request was refused because there were too many others.
 fn is_shed(refusal: &Refusal) -> bool {
     match refusal {
-        Refusal::Busy => true,
+        Refusal::Busy | Refusal::PictureLate { .. } => true,
         Refusal::Fill(FillError::Origin(error)) => is_queue(error),
         Refusal::Fill(error) => {
             matches!(
@@ -193,6 +193,8 @@ fn is_shed(refusal: &Refusal) -> bool {
         | Refusal::Denied(_)
         | Refusal::Method(_)
         | Refusal::Parameter(_)
+        | Refusal::Signature(_)
+        | Refusal::Picture { .. }
         | Refusal::Undecodable
         | Refusal::NotAcceptable
         | Refusal::Loop

@@ -45,6 +45,20 @@ pub struct Site {
     pub rules: SiteRules,
 }
 
+impl Site {
+    /// Whether this host (lower case, no port, no trailing dot) is one of its own.
+    #[must_use]
+    pub fn answers_for(&self, host: &str) -> bool {
+        self.hosts.iter().any(|pattern| match pattern {
+            HostPattern::Exact(own) => own == host,
+            HostPattern::Wildcard(suffix) => host
+                .strip_suffix(suffix.as_str())
+                .and_then(|labels| labels.strip_suffix('.'))
+                .is_some_and(|labels| !labels.is_empty() && !labels.starts_with('.')),
+        })
+    }
+}
+
 /// `[purge] public`, checked: with neither, nobody may.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct PublicPurge {

@@ -35,6 +35,10 @@ pub struct CompressionConfig {
     pub max_size_bytes: u64,
     /// The level of the first answer.
     pub first_level: LevelByCoding,
+    /// The level that is made behind the answers.
+    pub best_level: LevelByCoding,
+    /// After so many hits on a coding of the first level the best one is made; 0 is never.
+    pub upgrade_after_hits: u8,
 }
 
 impl Default for CompressionConfig {
@@ -51,6 +55,12 @@ impl Default for CompressionConfig {
                 zstd: 3,
                 gzip: 6,
             },
+            best_level: LevelByCoding {
+                brotli: 11,
+                zstd: 19,
+                gzip: 9,
+            },
+            upgrade_after_hits: 2,
         }
     }
 }

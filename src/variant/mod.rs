@@ -7,8 +7,9 @@ mod image;
 mod untouchable;
 
 pub use self::compress::{
-    Choice, DecodeError, Decoder, DeltaCoding, DictionaryHash, Encoder, choose, decode, eligible,
-    eligible_at_need, encode, encode_delta, is_uncoded, undoable,
+    BestCoded, BestCoder, Choice, DecodeError, Decoder, DeltaCoding, DictionaryHash, Encoder,
+    choose, cpu_time, decode, eligible, eligible_at_need, encode, encode_delta, is_uncoded,
+    undoable,
 };
 pub use self::config::{
     Coding, CompressionConfig, CompressionWorkers, Fallback, ImageConfig, ImageFormat,
@@ -19,6 +20,6 @@ pub use self::image::{
     Announced, Asked, Collector, Effort, Fit, FormatImages, HINT_FIELDS, Hints, ImageError,
     ImagePool, ImagePreset, ImageStats, JobRefused, Keep, Located, Media, Order, ParameterError,
     PathParameters, Picture, Placeholder, Recipe, SignatureError, SiteImages, SourceBytes,
-    SourceFormat, Urgency, Wish, WishedFormat, applies, asked, check_signature, recipe,
+    SourceFormat, Urgency, Wish, WishedFormat, applies, asked, check_signature, located, recipe,
     render_here, signature_of, wish_of,
 };

@@ -484,3 +484,124 @@ async fn among_equals_the_smallest_that_is_stored_is_given() {
     assert_eq!(coding("gzip, br, zstd").await, brotli);
     assert_eq!(coding("gzip, zstd;q=0.9").await.0, "gzip");
 }
+
+fn bundle() -> String {
+    (0..3000_u32)
+        .map(|n| {
+            let mixed = n.wrapping_mul(2_654_435_761);
+            format!(
+                "export const item{} = (a, b) => a * {} + b.field{};\n",
+                mixed >> 22,
+                mixed >> 24,
+                n % 50
+            )
+        })
+        .collect()
+}
+
+async fn metrics(edge: &Edge) -> String {
+    let answer = edge
+        .admin(http::Method::GET, "/metrics", &serde_json::Value::Null)
+        .await;
+    String::from_utf8_lossy(&answer.body).into_owned()
+}
+
+/// Asks until the answer is another one than `first`.
+async fn until_better(edge: &Edge, coding: &str, first: &str) -> Better {
+    for _ in 0..600 {
+        let answer = edge.get_with("/a.js", &[("accept-encoding", coding)]).await;
+        if answer.header("etag") != first {
+            return Better {
+                tag: answer.header("etag"),
+                status: answer.header("cache-status"),
+                body: answer.body,
+            };
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("{coding} was not made better");
+}
+
+struct Better {
+    tag: String,
+    status: String,
+    body: Bytes,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_asked_for_again_is_coded_better_behind_the_answers() {
+    let origin = Origin::start().await;
+    let reply = Reply::ok(bundle())
+        .cache_control("max-age=600")
+        .header("content-type", "text/javascript")
+        .header("etag", "\"1\"");
+    origin.serve("/a.js", reply);
+    let edge = Edge::before(&origin).await;
+    for coding in ["br", "zstd", "gzip"] {
+        let fields = [("accept-encoding", coding)];
+        let first = edge.get_with("/a.js", &fields).await;
+        let hit = edge.get_with("/a.js", &fields).await;
+        assert_eq!(hit.body, first.body);
+        let tag = first.header("etag");
+        let better = until_better(&edge, coding, &tag).await;
+        assert!(
+            better.body.len() * 100 <= first.body.len() * 99,
+            "{coding}: {} of {}",
+            better.body.len(),
+            first.body.len()
+        );
+        assert_eq!(decoded(coding, &better.body), bundle().into_bytes());
+        assert!(
+            better.tag.starts_with(&format!("\"1;{coding}.")),
+            "{}",
+            better.tag
+        );
+        assert!(better.status.contains("best"), "{}", better.status);
+        // Who holds the first one validates, but gets no part of the other.
+        let fields = [("accept-encoding", coding), ("if-none-match", tag.as_str())];
+        assert_eq!(edge.get_with("/a.js", &fields).await.status.as_u16(), 304);
+        let fields = [
+            ("accept-encoding", coding),
+            ("range", "bytes=0-9"),
+            ("if-range", tag.as_str()),
+        ];
+        assert_eq!(edge.get_with("/a.js", &fields).await.status.as_u16(), 200);
+    }
+    let metrics = metrics(&edge).await;
+    for (name, labels, value) in [
+        ("brim_codings_upgrades_total", ["outcome=\"better\""; 2], 3),
+        (
+            "brim_codings_jobs_total",
+            ["coding=\"br\"", "effort=\"best\""],
+            1,
+        ),
+        (
+            "brim_codings_jobs_total",
+            ["coding=\"br\"", "effort=\"first\""],
+            1,
+        ),
+    ] {
+        let line = metrics
+            .lines()
+            .find(|line| line.starts_with(name) && labels.iter().all(|label| line.contains(label)));
+        let found = line.and_then(|line| line.rsplit(' ').next());
+        assert_eq!(found, Some(value.to_string().as_str()), "{name} {labels:?}");
+    }
+    assert_eq!(origin.count_for("/a.js"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_coded_better_where_the_site_says_never() {
+    let origin = Origin::start().await;
+    let reply = Reply::ok(bundle())
+        .cache_control("max-age=600")
+        .header("content-type", "text/javascript");
+    origin.serve("/a.js", reply);
+    let edge = Edge::with(&origin, "[compression]\nupgrade_after_hits = 0\n").await;
+    for _ in 0..20 {
+        edge.get_with("/a.js", &[("accept-encoding", "br")]).await;
+    }
+    let metrics = metrics(&edge).await;
+    assert!(metrics.contains("brim_codings_queue 0"), "{metrics}");
+    assert!(!metrics.contains("effort=\"best\""), "{metrics}");
+}

@@ -52,7 +52,7 @@ async fn the_format_follows_accept_and_the_second_is_a_hit() {
                 .get_with("/a.jpg?width=80", &[("accept", accept)])
                 .await;
             assert_eq!(answer.header("content-type"), media_type);
-            assert_eq!(answer.header("vary"), "Accept");
+            assert_eq!(answer.header("vary"), "Accept, Save-Data");
             if media_type != "image/avif" {
                 assert_eq!(size(&answer.body), (80, 60));
             }

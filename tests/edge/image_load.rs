@@ -48,7 +48,7 @@ fn sum(metrics: &str, series: &str) -> u64 {
     values.sum()
 }
 
-async fn reached(edge: &Edge, series: &str, count: u64) {
+pub(crate) async fn reached(edge: &Edge, series: &str, count: u64) {
     within_deadline(series, async {
         while sum(&metrics(edge).await, series) < count {
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -21,6 +21,7 @@ mod flights;
 mod freshness;
 mod image;
 mod image_load;
+mod image_parameters;
 mod large;
 mod limits;
 mod memory;

@@ -10,4 +10,5 @@
 
 mod chromium;
 mod nginx;
+mod pictures;
 mod support;

@@ -22,10 +22,14 @@ pub(super) fn encoder(level: u32) -> Stream {
     )
 }
 
+/// The smallest window that reaches over the whole content.
+pub(super) fn encoder_of_length(level: u32, length: usize) -> Stream {
+    let parameters = parameters(level, window_bits(length), length);
+    Stream::with_params(Vec::new(), BUFFER_BYTES, &parameters)
+}
+
 pub(super) fn encode(level: u32, content: &[u8]) -> io::Result<Vec<u8>> {
-    let bits = window_bits(content.len());
-    let parameters = parameters(level, bits, content.len());
-    let mut encoder = CompressorWriter::with_params(Vec::new(), BUFFER_BYTES, &parameters);
+    let mut encoder = encoder_of_length(level, content.len());
     encoder.write_all(content)?;
     Ok(encoder.into_inner())
 }

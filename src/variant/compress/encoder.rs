@@ -34,6 +34,20 @@ impl Encoder {
         Self { stream }
     }
 
+    /// A coder for content of a known length, which makes windows and tables fit: the same bytes in any pieces.
+    #[must_use]
+    pub(super) fn of_length(coding: Coding, level: u32, length: usize) -> Self {
+        let stream = match coding {
+            Coding::Gzip => Stream::Gzip(Box::new(gzip::encoder(level))),
+            Coding::Brotli => Stream::Brotli(Box::new(brotli::encoder_of_length(level, length))),
+            Coding::Zstd => match zstd::encoder_of_length(level, length) {
+                Ok(encoder) => Stream::Zstd(Box::new(encoder)),
+                Err(error) => Stream::Broken(error.kind()),
+            },
+        };
+        Self { stream }
+    }
+
     /// Takes a piece and gives what is ready, which is often nothing.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! Content codings: which answers are coded, with what, and the streaming coders themselves.
 
+mod best;
 mod brotli;
 mod decode;
 mod decoder;
@@ -10,6 +11,7 @@ mod plan;
 mod types;
 mod zstd;
 
+pub use self::best::{BestCoded, BestCoder, cpu_time};
 pub use self::decode::{DecodeError, decode};
 pub use self::decoder::Decoder;
 pub use self::dictionary::{DeltaCoding, DictionaryHash, encode_delta};

@@ -13,6 +13,13 @@ pub(super) fn encoder(level: u32) -> io::Result<Stream> {
     Stream::new(Vec::new(), clamped(level))
 }
 
+/// Says the length in the frame's header, and has tables that fit it.
+pub(super) fn encoder_of_length(level: u32, length: usize) -> io::Result<Stream> {
+    let mut encoder = Stream::new(Vec::new(), clamped(level))?;
+    encoder.set_pledged_src_size(Some(length as u64))?;
+    Ok(encoder)
+}
+
 /// Knows the length, which the frame's header then says and which makes the tables fit the content.
 pub(super) fn encode(level: u32, content: &[u8]) -> io::Result<Vec<u8>> {
     zstd::bulk::compress(content, clamped(level))

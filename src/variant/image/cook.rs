@@ -13,6 +13,7 @@ use super::metadata::strip;
 use super::operate::{Focus, Plan, Stored, Turn, ground, tone};
 use super::operations::Operations;
 use super::placeholder;
+use super::quality::{can_be_searched, encode_searched};
 use super::raster::Raster;
 use super::recipe::{Content, Media, Picture, Recipe};
 use super::sniff::{SourceFormat, sniff};
@@ -121,7 +122,13 @@ pub(super) fn cook<W: Watch>(
         Film::still(first)
     };
     watch.check()?;
-    let file = encode(&film, &output, &decoded.metadata.kept(recipe.keep))?;
+    let metadata = decoded.metadata.kept(recipe.keep);
+    let is_searched = recipe.is_quality_searched && effort == Effort::Best;
+    let file = if is_searched && can_be_searched(&film, &output) {
+        encode_searched(&film, output, &metadata, limits, watch)?
+    } else {
+        encode(&film, &output, &metadata)?
+    };
     match recipe.check_saving(source.len(), file.len()) {
         Ok(()) => {}
         Err(ImageError::NotSmaller) => return stripped(recipe, decoded, source, effort),
@@ -280,19 +287,38 @@ mod tests {
     }
 
     fn made(query: &str, source: &[u8]) -> Result<Picture, ImageError> {
+        cooked(query, source, [true, true], Effort::First)
+    }
+
+    fn made_plain(query: &str, source: &[u8]) -> Result<Picture, ImageError> {
+        cooked(query, source, [false, false], Effort::First)
+    }
+
+    /// `accepts` is of AVIF and WebP.
+    fn cooked(
+        query: &str,
+        source: &[u8],
+        accepts: [bool; 2],
+        effort: Effort,
+    ) -> Result<Picture, ImageError> {
         let config = ImageConfig {
             enabled: true,
             ..ImageConfig::default()
         };
         let (wish, _) = wish_of(&config, "/a.png", Some(query)).unwrap();
-        let recipe = recipe(&config, &wish.unwrap(), true, true);
-        cook_file(
-            &recipe,
-            Effort::First,
-            source,
-            &ImageWorkers::default(),
-            &Free,
-        )
+        let [avif, webp] = accepts;
+        let recipe = recipe(&config, &wish.unwrap(), avif, webp);
+        cook_file(&recipe, effort, source, &ImageWorkers::default(), &Free)
+    }
+
+    fn film_of(file: &[u8]) -> Film {
+        let sniffed = sniff(file, None).unwrap();
+        let opened = open(file, &sniffed, &ImageWorkers::default()).unwrap();
+        let all = Demand {
+            reduction: 1,
+            all_frames: true,
+        };
+        opened.decode(all, &|| Ok(())).unwrap().film
     }
 
     #[test]
@@ -419,5 +445,191 @@ mod tests {
             &Unwanted,
         );
         assert_eq!(result, Err(ImageError::Cancelled));
+    }
+
+    #[test]
+    fn pictures_are_cut_turned_and_flipped() {
+        let source = testing::png(&testing::corners(48, 24));
+        for (query, size, corners) in [
+            ("rotate=90", (24, 48), [2, 0, 3, 1]),
+            ("rotate=180", (48, 24), [3, 2, 1, 0]),
+            ("flip=h", (48, 24), [1, 0, 3, 2]),
+            ("flip=v&width=24", (24, 12), [2, 3, 0, 1]),
+            ("rotate=90&flip=h&width=12", (12, 24), [0, 2, 1, 3]),
+            ("crop=24,24,24,0", (24, 24), [1, 1, 3, 3]),
+            (
+                "width=12&height=12&fit=cover&gravity=left",
+                (12, 12),
+                [0, 0, 2, 2],
+            ),
+            ("width=20&height=40&fit=fill", (20, 24), [0, 1, 2, 3]),
+            ("width=96&upscale=1", (96, 48), [0, 1, 2, 3]),
+        ] {
+            let picture = made(&format!("format=png&{query}"), &source).unwrap();
+            assert_eq!((picture.width, picture.height), size, "{query}");
+            testing::assert_corners_of(&picture.bytes, corners);
+        }
+    }
+
+    #[test]
+    fn padding_shows_the_background_or_nothing() {
+        let source = testing::png(&testing::corners(40, 20));
+        let pixels = |query: &str| {
+            let picture = made(query, &source).unwrap();
+            assert_eq!((picture.width, picture.height), (40, 40));
+            let pixels = image::load_from_memory(&picture.bytes).unwrap();
+            (
+                pixels.to_rgba8().get_pixel(20, 3).0,
+                pixels.color().has_alpha(),
+            )
+        };
+        let padded = "width=40&height=40&fit=pad&format=";
+        assert_eq!(
+            pixels(&format!("{padded}png&background=0000ff")),
+            ([0, 0, 255, 255], false)
+        );
+        let (open, has_alpha) = pixels(&format!("{padded}png"));
+        assert!(has_alpha && open[3] == 0);
+        let (white, _) = pixels(&format!("{padded}jpeg"));
+        assert!(white.iter().all(|value| *value > 250), "{white:?}");
+    }
+
+    #[test]
+    fn effects_come_after_the_resize() {
+        let source = testing::png(&testing::corners(40, 40));
+        let dark = made("brightness=0.5&format=png&width=20", &source).unwrap();
+        let pixels = image::load_from_memory(&dark.bytes).unwrap().into_rgb8();
+        assert_eq!(pixels.get_pixel(1, 1).0, [110, 10, 10]);
+        let soft = made("blur=250&format=png", &source).unwrap();
+        let pixels = image::load_from_memory(&soft.bytes).unwrap().into_rgb8();
+        let [near, far] = [pixels.get_pixel(0, 0).0, pixels.get_pixel(39, 39).0];
+        assert!(near.iter().zip(far).all(|(a, b)| a.abs_diff(b) < 60));
+    }
+
+    fn moving() -> Vec<u8> {
+        let frames: Vec<DynamicImage> = (1..=3)
+            .map(|n| testing::noise(30 + n, 30).crop_imm(n, 0, 30, 30))
+            .collect();
+        testing::gif(&frames.iter().collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn animations_stay_animated_where_the_format_can() {
+        let source = moving();
+        for (query, media, frames) in [
+            ("width=20", ImageFormat::Webp, 3),
+            ("width=20&format=gif", ImageFormat::Gif, 3),
+            ("width=20&format=png", ImageFormat::Png, 1),
+            ("width=20&format=webp&anim=0", ImageFormat::Webp, 1),
+        ] {
+            let picture = made(query, &source).unwrap();
+            assert_eq!(picture.media, Media::Picture(media), "{query}");
+            let film = film_of(&picture.bytes);
+            assert_eq!(film.frames.len(), frames, "{query}");
+            assert!(film.frames.iter().all(|frame| frame.raster.width == 20));
+        }
+        let plain = made_plain("width=20&height=10&fit=cover", &source).unwrap();
+        assert_eq!(plain.media, Media::Picture(ImageFormat::Gif));
+        assert_eq!(film_of(&plain.bytes).frames.len(), 3);
+        let untouched = made_plain("", &source);
+        assert_eq!(
+            untouched,
+            Err(ImageError::NotSmaller),
+            "256 colours of 256 colours"
+        );
+    }
+
+    #[test]
+    fn facts_are_told() {
+        let stored = testing::stored_as(6, &testing::corners(48, 24));
+        let source = testing::with_orientation(&testing::jpeg(&stored), 6);
+        let picture = made("format=json", &source).unwrap();
+        assert_eq!((picture.media, picture.may_improve), (Media::Json, false));
+        assert_eq!(picture.media.media_type(), "application/json");
+        let facts: serde_json::Value = serde_json::from_slice(&picture.bytes).unwrap();
+        for (name, value) in [
+            ("format", serde_json::json!("jpeg")),
+            ("width", 48.into()),
+            ("height", 24.into()),
+            ("bytes", source.len().into()),
+            ("frames", 1.into()),
+            ("duration_ms", 0.into()),
+            ("has_alpha", false.into()),
+            ("orientation", 6.into()),
+            ("colour_profile", "srgb".into()),
+            ("looks", "photograph".into()),
+        ] {
+            assert_eq!(facts[name], value, "{name}");
+        }
+        assert_eq!(facts["palette"].as_array().unwrap().len(), 5);
+        let moving: serde_json::Value =
+            serde_json::from_slice(&made("format=json", &moving()).unwrap().bytes).unwrap();
+        assert_eq!(moving["frames"], 3);
+    }
+
+    #[test]
+    fn placeholders_are_small() {
+        let source = testing::jpeg(&testing::noise(300, 200));
+        for (name, media) in [
+            ("thumbhash", Media::Text),
+            ("blurhash", Media::Text),
+            ("lqip", Media::Picture(ImageFormat::Webp)),
+        ] {
+            let picture = made(&format!("placeholder={name}"), &source).unwrap();
+            assert_eq!(picture.media, media);
+            assert!(picture.bytes.len() < 700, "{name}: {}", picture.bytes.len());
+        }
+    }
+
+    #[test]
+    fn the_original_loses_what_must_not_be_told() {
+        let source = testing::png(&testing::noise(64, 64));
+        let low = made("format=jpeg&quality=20", &source).unwrap();
+        let mut file = low.bytes.to_vec();
+        file.splice(2..2, *b"\xff\xfe\0\x06secr");
+        let picture = made_plain("", &file).unwrap();
+        assert_eq!(picture.detail, "jpeg;stripped");
+        assert_eq!(picture.media, Media::Picture(ImageFormat::Jpeg));
+        assert!(memchr::memmem::find(&picture.bytes, b"secr").is_none());
+        assert_eq!(film_of(&picture.bytes), film_of(&file), "pixel by pixel");
+    }
+
+    #[test]
+    fn what_is_asked_of_the_pixels_is_done_even_if_it_saves_nothing() {
+        let tiny = testing::png(&testing::corners(8, 8));
+        assert!(made_plain("rotate=90", &tiny).is_ok());
+        assert_eq!(
+            made_plain("width=7", &tiny).map(|made| made.width),
+            Err(ImageError::NotSmaller)
+        );
+    }
+
+    #[test]
+    fn the_right_quality_is_searched_for_in_the_background() {
+        let source = testing::png(&testing::noise(160, 120));
+        let query = "format=jpeg&quality=auto";
+        let first = made(query, &source).unwrap();
+        assert_eq!(first.bytes, made("format=jpeg", &source).unwrap().bytes);
+        assert!(first.may_improve);
+        let best = cooked(query, &source, [true, true], Effort::Best).unwrap();
+        assert!(!best.may_improve);
+        assert_ne!(best.bytes, first.bytes);
+    }
+
+    #[test]
+    fn what_would_grow_too_large_is_refused() {
+        let limits = ImageWorkers {
+            max_pixels: 10_000,
+            ..ImageWorkers::default()
+        };
+        let config = ImageConfig {
+            enabled: true,
+            ..ImageConfig::default()
+        };
+        let (wish, _) = wish_of(&config, "/a.png", Some("width=200&upscale=1")).unwrap();
+        let recipe = recipe(&config, &wish.unwrap(), false, false);
+        let source = testing::png(&testing::noise(60, 60));
+        let result = cook_file(&recipe, Effort::First, &source, &limits, &Free);
+        assert_eq!(result.unwrap_err().as_str(), "too-large");
     }
 }

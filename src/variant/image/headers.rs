@@ -20,24 +20,27 @@ impl SourceFormat {
     #[must_use]
     pub fn of_headers(headers: &HeaderMap) -> Option<Self> {
         let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
-        let essence = value.split(';').next().unwrap_or_default().trim();
-        [
-            ("image/jpeg", Self::Jpeg),
-            ("image/jpg", Self::Jpeg),
-            ("image/pjpeg", Self::Jpeg),
-            ("image/png", Self::Png),
-            ("image/apng", Self::Png),
-            ("image/gif", Self::Gif),
-            ("image/webp", Self::Webp),
-            ("image/bmp", Self::Bmp),
-            ("image/x-ms-bmp", Self::Bmp),
-            ("image/tiff", Self::Tiff),
-            ("image/avif", Self::Avif),
-        ]
-        .into_iter()
-        .find(|(name, _)| essence.eq_ignore_ascii_case(name))
-        .map(|(_, format)| format)
+        essence_of(value.split(';').next().unwrap_or_default().trim())
     }
+}
+
+pub(super) fn essence_of(media_type: &str) -> Option<SourceFormat> {
+    [
+        ("image/jpeg", SourceFormat::Jpeg),
+        ("image/jpg", SourceFormat::Jpeg),
+        ("image/pjpeg", SourceFormat::Jpeg),
+        ("image/png", SourceFormat::Png),
+        ("image/apng", SourceFormat::Png),
+        ("image/gif", SourceFormat::Gif),
+        ("image/webp", SourceFormat::Webp),
+        ("image/bmp", SourceFormat::Bmp),
+        ("image/x-ms-bmp", SourceFormat::Bmp),
+        ("image/tiff", SourceFormat::Tiff),
+        ("image/avif", SourceFormat::Avif),
+    ]
+    .into_iter()
+    .find(|(name, _)| media_type.eq_ignore_ascii_case(name))
+    .map(|(_, format)| format)
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 mod colour;
 mod cook;
+#[cfg(test)]
+mod corpus;
 mod decode;
 mod encode;
 mod error;
@@ -9,12 +11,15 @@ mod facts;
 mod film;
 mod headers;
 mod here;
+#[cfg(test)]
+mod hostile;
 mod looks;
 mod metadata;
 mod operate;
 mod operations;
 mod placeholder;
 mod pool;
+mod quality;
 mod raster;
 mod recipe;
 mod sniff;

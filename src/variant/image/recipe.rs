@@ -120,7 +120,7 @@ pub fn recipe(config: &ImageConfig, wish: &Wish, accepts_avif: bool, accepts_web
     Recipe {
         operations: *wish.operations(),
         quality: quality_of(wish, config.quality),
-        is_quality_searched: false,
+        is_quality_searched: wish.is_quality_searched(),
         target: match wish.format() {
             WishedFormat::Facts => Target::Facts,
             WishedFormat::Original => Target::Original,
@@ -201,6 +201,9 @@ impl Recipe {
     /// For a client that saves data: of lower quality, unless one was asked for.
     #[must_use]
     pub fn saving_data(self) -> Self {
+        if self.is_quality_searched {
+            return self;
+        }
         let lower = |quality: u8| quality.saturating_sub(SAVED_QUALITY).max(1);
         let quality = match self.quality {
             Quality::Asked(quality) => Quality::Asked(quality),
@@ -223,7 +226,9 @@ impl Recipe {
         };
         if let Some(placeholder) = self.placeholder {
             part("placeholder", &placeholder.name());
-            return key;
+            if placeholder != Placeholder::Lqip {
+                return key;
+            }
         }
         match &self.target {
             Target::Facts => {
@@ -236,6 +241,9 @@ impl Recipe {
                 let names: Vec<_> = formats.iter().map(|format| format.name()).collect();
                 part("f", &format_args!("auto({})", names.join(",")));
             }
+        }
+        if self.placeholder.is_some() {
+            return key;
         }
         if self.is_quality_searched {
             part("search", &1);
@@ -467,7 +475,18 @@ mod tests {
             "v2;f=webp;q=78;keep=copyright",
         );
         check("format=json&width=8", true, true, "v2;f=json");
-        check("placeholder=lqip", true, true, "v2;placeholder=lqip");
+        check(
+            "placeholder=lqip",
+            true,
+            true,
+            "v2;placeholder=lqip;f=auto(avif,webp)",
+        );
+        check(
+            "placeholder=blurhash",
+            true,
+            true,
+            "v2;placeholder=blurhash",
+        );
     }
 
     #[test]

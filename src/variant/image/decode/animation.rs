@@ -205,8 +205,9 @@ fn webp_frame(content: &[u8], canvas: (u32, u32)) -> Result<(Vec<u8>, Patch<'sta
         return Err(unsupported("a WebP with a frame outside its canvas"));
     }
     let file = webp_still(reader.0, (width, height));
+    super::still::check_webp(&file, (width, height))?;
     let mut decoder = WebPDecoder::new(Cursor::new(&file)).map_err(bad)?;
-    if decoder.dimensions() != (width, height) {
+    if decoder.dimensions() != (width, height) || decoder.is_animated() {
         return Err(bad("a frame is of another size than it says"));
     }
     let pixels = pixels_of((width, height));

@@ -36,8 +36,10 @@ pub(super) struct Opened<'a> {
 enum Reader<'a> {
     Jpeg(JpegKind),
     Gif,
+    /// Animated.
+    Webp,
     Avif(avif::Container<'a>),
-    /// The crate `image`; for animated PNG and WebP only the picture that stands for all.
+    /// The crate `image`; of an animated PNG only the picture that stands for all.
     Image(Box<dyn ImageDecoder + 'a>),
 }
 
@@ -145,7 +147,7 @@ impl Opened<'_> {
         Demand {
             reduction: match self.reader {
                 Reader::Jpeg(kind) => jpeg::reduction(kind, self.source.len(), demand.reduction),
-                Reader::Gif | Reader::Avif(_) | Reader::Image(_) => 1,
+                Reader::Gif | Reader::Webp | Reader::Avif(_) | Reader::Image(_) => 1,
             },
             all_frames: self.sniffed.reel == Reel::STILL || demand.all_frames,
         }
@@ -158,7 +160,7 @@ impl Opened<'_> {
         let decoder = match &self.reader {
             Reader::Jpeg(kind) => jpeg::decoding_bytes(*kind, self.source.len(), demand.reduction),
             Reader::Avif(container) => container.decoding_bytes(),
-            Reader::Gif => animation::decoding_bytes(pixels, frames),
+            Reader::Gif | Reader::Webp => animation::decoding_bytes(pixels, frames),
             Reader::Image(_) if frames > 1 => animation::decoding_bytes(pixels, frames),
             Reader::Image(decoder) => {
                 still::decoding_bytes(&**decoder, pixels, self.sniffed.format)
@@ -175,7 +177,7 @@ impl Opened<'_> {
     /// `TooLarge` for more frames than allowed, whatever `check` says, and what the decoder refuses.
     pub(super) fn decode(self, demand: Demand, check: Check<'_>) -> Result<Decoded, ImageError> {
         let frames = self.frames(demand);
-        self.check_frames(frames)?;
+        self.check(demand)?;
         check()?;
         let served = self.served(demand);
         let (source, size, reel) = (
@@ -193,9 +195,7 @@ impl Opened<'_> {
             (Reader::Image(_), SourceFormat::Png) if frames > 1 => {
                 animation::png(source, size, reel, check)?
             }
-            (Reader::Image(_), SourceFormat::Webp) if frames > 1 => {
-                animation::webp(source, size, reel, check)?
-            }
+            (Reader::Webp, _) => animation::webp(source, size, reel, check)?,
             (Reader::Image(decoder), _) => Film::still(still::decode(decoder)?),
         };
         Ok(Decoded {
@@ -209,7 +209,13 @@ impl Opened<'_> {
         })
     }
 
-    fn check_frames(&self, frames: u32) -> Result<(), ImageError> {
+    /// Whether that much may be decoded.
+    ///
+    /// # Errors
+    ///
+    /// `TooLarge` for more frames than allowed.
+    pub(super) fn check(&self, demand: Demand) -> Result<(), ImageError> {
+        let frames = self.frames(demand);
         if frames > self.limits.max_frames {
             return Err(ImageError::TooLarge {
                 what: "its number of frames",

@@ -10,14 +10,14 @@ use image::{ColorType, DynamicImage, ExtendedColorType, ImageDecoder, Limits};
 use super::super::super::config::ImageWorkers;
 use super::super::colour::coded_profile;
 use super::super::error::ImageError;
-use super::super::metadata::orientation_of;
+use super::super::metadata::{is_sound_tiff, orientation_of};
 use super::super::raster::{Channels, Raster};
-use super::super::sniff::{Reader, SourceFormat, next_png_chunk};
+use super::super::sniff::{Reader, SourceFormat, next_png_chunk, next_webp_chunk};
 use super::{Header, bad, checked, unsupported};
 
 /// What the PNG decoder may hold besides the picture: two rows of it, its profile and its texts. A profile
 /// is compressed, so that its size is not known before.
-pub(super) const PNG_ASIDE_BYTES_MAX: usize = 8 << 20;
+pub(super) const PNG_ASIDE_BYTES_MAX: usize = 4 << 20;
 /// The same for values of TIFF tags and a strip before it is brought to rows.
 const TIFF_ASIDE_BYTES: u64 = 1 << 20;
 
@@ -65,7 +65,59 @@ fn png_chunks(source: &[u8]) -> PngChunks<'_> {
 }
 
 pub(super) fn open_webp(source: &[u8]) -> Result<Header<'_>, ImageError> {
-    header(WebPDecoder::new(Cursor::new(source)).map_err(refusal)?)
+    let decoder = WebPDecoder::new(Cursor::new(source)).map_err(refusal)?;
+    let size = decoder.dimensions();
+    // Read here: the decoder takes memory for the lengths that chunks say.
+    let (mut exif, mut profile) = (None, None);
+    let mut reader = Reader(source.get(12..).unwrap_or_default());
+    // Ends with the bytes.
+    while let Some((kind, content)) = next_webp_chunk(&mut reader) {
+        match &kind {
+            b"EXIF" => exif = Some(content),
+            b"ICCP" => profile = Some(content),
+            _ => {}
+        }
+    }
+    Ok(Header {
+        size,
+        orientation: exif
+            .and_then(orientation_of)
+            .unwrap_or(Orientation::NoTransforms),
+        profile: profile.map(<[u8]>::to_vec),
+        exif: exif.map(<[u8]>::to_vec),
+        reader: if decoder.has_animation() {
+            super::Reader::Webp
+        } else {
+            check_webp(source, size)?;
+            super::Reader::Image(Box::new(decoder))
+        },
+    })
+}
+
+/// The decoder takes memory for the size that the pixels' own header says, before it compares.
+pub(super) fn check_webp(source: &[u8], size: (u32, u32)) -> Result<(), ImageError> {
+    let mut reader = Reader(source.get(12..).unwrap_or_default());
+    // Ends with the bytes.
+    while let Some((kind, content)) = next_webp_chunk(&mut reader) {
+        let found = match (&kind, content) {
+            // RFC 6386 §9.1: a frame's tag, its start code, 14 bits a side.
+            (b"VP8 ", [_, _, _, 0x9d, 0x01, 0x2a, a, b, c, d, ..]) => (
+                u32::from(u16::from_le_bytes([*a, *b]) & 0x3fff),
+                u32::from(u16::from_le_bytes([*c, *d]) & 0x3fff),
+            ),
+            // RFC 9649 §3.4: the same less one, packed.
+            (b"VP8L", [0x2f, a, b, c, d, ..]) => {
+                let bits = u32::from_le_bytes([*a, *b, *c, *d]);
+                ((bits & 0x3fff) + 1, (bits >> 14 & 0x3fff) + 1)
+            }
+            (b"VP8 " | b"VP8L", _) => return Err(bad("its pixels have no header")),
+            _ => continue,
+        };
+        if found != size {
+            return Err(bad("its pixels are of another size than it says"));
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn open_bmp(source: &[u8]) -> Result<Header<'_>, ImageError> {
@@ -73,6 +125,9 @@ pub(super) fn open_bmp(source: &[u8]) -> Result<Header<'_>, ImageError> {
 }
 
 pub(super) fn open_tiff(source: &[u8]) -> Result<Header<'_>, ImageError> {
+    if !is_sound_tiff(source) {
+        return Err(bad("values of its tags are missing"));
+    }
     let mut decoder = TiffDecoder::new(Cursor::new(source)).map_err(refusal)?;
     let (width, height) = decoder.dimensions();
     let mut bounds = Limits::default();

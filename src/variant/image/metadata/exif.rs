@@ -151,6 +151,19 @@ pub(super) fn orientation(exif: &[u8]) -> Option<u8> {
     (1..=8).contains(&number).then_some(number)
 }
 
+/// Whether all values that the first folder names are there. A decoder of TIFF may take memory for them before it
+/// looks.
+pub(super) fn is_sound(tiff: &[u8]) -> bool {
+    let read = || {
+        let tiff = Tiff::new(tiff)?;
+        let start = tiff.offset_at(4)?;
+        let count = usize::from(tiff.u16_at(start)?);
+        let mut places = (0..count).map(|n| start + 2 + n * 12);
+        Some(count <= ENTRIES_MAX && places.all(|place| tiff.entry(place).is_some()))
+    };
+    read().unwrap_or(false)
+}
+
 /// A structure made anew of what may be kept, with another orientation; `None` if there is nothing to say.
 pub(super) fn rebuilt(exif: &[u8], keep: Keep, orientation: Option<u8>) -> Option<Vec<u8>> {
     let Some(tiff) = Tiff::new(exif) else {

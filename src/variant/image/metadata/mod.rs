@@ -38,3 +38,8 @@ impl Metadata {
 pub(super) fn orientation_of(exif: &[u8]) -> Option<Orientation> {
     exif::orientation(exif).and_then(Orientation::from_exif)
 }
+
+/// Whether the values of a TIFF's first folder lie within the file.
+pub(super) fn is_sound_tiff(source: &[u8]) -> bool {
+    exif::is_sound(source)
+}

@@ -48,7 +48,7 @@ fn jpeg(source: &[u8], keep: Keep) -> Option<Vec<u8>> {
             }
             // A profile, and what says how colours are to be understood.
             0xe2 if segment.starts_with(b"ICC_PROFILE\0") => {
-                push_segment(&mut rest, kind, segment)?
+                push_segment(&mut rest, kind, segment)?;
             }
             0xee if segment.starts_with(b"Adobe") => push_segment(&mut rest, kind, segment)?,
             0xe0..=0xef | 0xfe => {}

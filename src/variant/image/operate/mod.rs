@@ -8,6 +8,7 @@ mod plan;
 mod resize;
 mod smart;
 
+pub(super) use self::light::luma;
 pub(super) use self::orientation::Turn;
 pub(super) use self::plan::{Focus, Plan};
 

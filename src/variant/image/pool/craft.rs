@@ -72,6 +72,8 @@ impl Craft for Codecs {
         let together = all
             .iter()
             .map(|recipe| demand(recipe, &opened))
+            // One that asks for more frames than allowed fails alone.
+            .filter(|demand| opened.check(*demand).is_ok())
             .fold(own, Demand::and);
         Ok(Look {
             own,

@@ -7,6 +7,7 @@ use super::super::metadata::Keep;
 use super::super::operations::{
     Crop, Fit, Flip, Gravity, Hundredths, Length, Operations, Quarters,
 };
+use super::super::placeholder::Placeholder;
 use super::draft::{AskedFormat, Draft};
 use super::values::{RATIO_ONE, WHOLE};
 use super::{Wish, WishedFormat};
@@ -21,16 +22,23 @@ impl Draft {
         let wish = Wish {
             operations: self.operations(config),
             quality: self.quality.flatten(),
+            is_quality_searched: self.quality == Some(None),
             format,
             is_progressive,
             metadata: self.metadata,
             placeholder: self.placeholder,
         };
-        if wish.placeholder.is_some() {
-            // It has a form of its own.
+        if let Some(placeholder) = wish.placeholder {
+            let format = match (placeholder, format) {
+                (Placeholder::ThumbHash | Placeholder::BlurHash, _) => WishedFormat::Original,
+                (Placeholder::Lqip, WishedFormat::Facts) => WishedFormat::Negotiated,
+                (Placeholder::Lqip, format) => format,
+            };
+            // As small as it is, it has a quality of its own.
             return Wish {
                 operations: wish.operations,
                 placeholder: wish.placeholder,
+                format,
                 ..Wish::default()
             };
         }
@@ -42,6 +50,7 @@ impl Draft {
             },
             WishedFormat::Exactly(ImageFormat::Gif) => Wish {
                 quality: None,
+                is_quality_searched: false,
                 ..wish
             },
             WishedFormat::Original | WishedFormat::Negotiated | WishedFormat::Exactly(_) => wish,
@@ -201,7 +210,7 @@ fn stepped_up(steps: &[u32], side: u32) -> u32 {
 }
 
 /// `side * part / whole`, to the nearest pixel and at least one.
-pub(in super::super) fn scaled(side: u32, part: u32, whole: u32) -> u32 {
+fn scaled(side: u32, part: u32, whole: u32) -> u32 {
     let whole = u64::from(whole.max(1));
     let exact = (u64::from(side) * u64::from(part) + whole / 2) / whole;
     u32::try_from(exact).unwrap_or(u32::MAX).max(1)
@@ -218,6 +227,8 @@ impl fmt::Display for Wish {
         self.operations.write(&mut pairs)?;
         if let Some(quality) = self.quality {
             pairs.put("quality", &quality)?;
+        } else if self.is_quality_searched {
+            pairs.put("quality", &"auto")?;
         }
         match self.format {
             WishedFormat::Original => {}

@@ -19,7 +19,6 @@ use super::metadata::Keep;
 use super::operations::Operations;
 use super::placeholder::Placeholder;
 
-pub(super) use self::canonical::scaled;
 pub use self::hints::{HINT_FIELDS, Hints};
 pub use self::path::{Located, located};
 pub use self::preset::ImagePreset;
@@ -45,6 +44,8 @@ pub enum WishedFormat {
 pub struct Wish {
     operations: Operations,
     quality: Option<u8>,
+    /// Whether the quality is to be searched for (`quality=auto`).
+    is_quality_searched: bool,
     format: WishedFormat,
     /// Whether a JPEG comes in passes (`format=pjpg`).
     is_progressive: bool,
@@ -84,6 +85,11 @@ impl Wish {
         self.placeholder
     }
 
+    /// Whether the quality is to be searched for.
+    pub(super) fn is_quality_searched(&self) -> bool {
+        self.is_quality_searched
+    }
+
     /// 1 to 100, when asked for.
     #[must_use]
     pub fn quality(&self) -> Option<u8> {
@@ -120,7 +126,8 @@ impl Wish {
                 true
             }
         };
-        self.quality.is_none() && self.placeholder.is_none() && has_quality
+        let is_asked = self.quality.is_some() || self.is_quality_searched;
+        !is_asked && self.placeholder.is_none() && has_quality
     }
 }
 
@@ -134,6 +141,8 @@ pub struct Asked {
     pub query: Option<String>,
     /// Whether the URL itself asks for something.
     pub by_parameters: bool,
+    /// Whether the URL has a signature, where the site has keys.
+    pub is_signed: bool,
     /// Fields of the request that were looked at.
     pub varies: Vec<&'static str>,
     /// The pixel ratio that is multiplied in, in thousandths, when that is not 1.
@@ -160,14 +169,21 @@ pub fn asked(
         query: query.map(str::to_owned),
         ..Asked::default()
     };
+    // Such paths are parameters, too.
+    let of_path = of_path.filter(|_| config.parameters);
     if !config.enabled || (of_path.is_none() && !matches_any(&config.patterns, path)) {
         return Ok(untouched);
     }
     let mut draft = of_path.map_or_else(Draft::default, |of_path| of_path.0.clone());
+    let is_signed = config.sign.is_used() && signature::is_in(query);
     let query = cut(config, &mut draft, query)?;
     let by_parameters = of_path.is_some() || draft != Draft::default();
     if !by_parameters && !config.auto {
-        return Ok(Asked { query, ..untouched });
+        return Ok(Asked {
+            query,
+            is_signed,
+            ..untouched
+        });
     }
     let mut draft = config.filled(draft)?;
     let varies = match hints {
@@ -178,6 +194,7 @@ pub fn asked(
         wish: Some(draft.wish(config)),
         query,
         by_parameters,
+        is_signed,
         varies,
         ratio: draft.applied_ratio(),
     })
@@ -303,7 +320,7 @@ mod tests {
         );
         check(&c, "width=10&fit=cover", "width=10&format=auto", None);
         check(&c, "fit=cover", "format=auto", None);
-        check(&c, "quality=auto", "format=auto", None);
+        check(&c, "quality=auto", "quality=auto&format=auto", None);
         check(&c, "quality=5&format=auto", "quality=5&format=auto", None);
         check(
             &c,
@@ -456,8 +473,8 @@ mod tests {
             ("format=gif&quality=4", "format=gif"),
             ("format=json&width=4&blur=3", "format=json"),
             (
-                "placeholder=lqip&format=webp&quality=9&rotate=90",
-                "rotate=90&placeholder=lqip",
+                "placeholder=thumbhash&format=webp&quality=9&rotate=90",
+                "rotate=90&placeholder=thumbhash",
             ),
             ("width=%33%30", "width=30"),
         ] {
@@ -649,7 +666,7 @@ mod tests {
         check(
             &c,
             "width=100&preset=thumb&quality=auto&p=1",
-            "width=100&height=200&fit=cover&format=auto",
+            "width=100&height=200&fit=cover&quality=auto&format=auto",
             Some("p=1"),
         );
         check(
@@ -724,9 +741,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_query_makes_it_panic(query in ".{0,60}", path in ".{0,20}") {
-            for path in [path.as_str(), "/x.png"] {
-                if let Ok((_, rest)) = wish_of(&config(), path, Some(&query)) {
+        fn no_query_makes_it_panic(
+            name in prop::sample::select(NAMES.to_vec()),
+            value in ".{0,20}",
+            query in ".{0,60}",
+            path in ".{0,20}",
+        ) {
+            let all = ImageConfig { aliases: VENDORS.to_vec(), ..with_presets() };
+            let query = format!("{query}&{name}={value}");
+            for (config, path) in [(&config(), path.as_str()), (&all, "/x.png")] {
+                if let Ok((_, rest)) = wish_of(config, path, Some(&query)) {
                     prop_assert!(rest.is_none_or(|rest| rest.len() <= query.len()));
                 }
             }
@@ -754,6 +778,30 @@ mod tests {
             }
         }
     }
+
+    /// Names with values of many forms.
+    const NAMES: [&str; 20] = [
+        "width",
+        "crop",
+        "gravity",
+        "background",
+        "dpr",
+        "trim",
+        "auto",
+        "quality",
+        "g",
+        "rect",
+        "fp-x",
+        "bg",
+        "bg-color",
+        "sharpen",
+        "sharp",
+        "brightness",
+        "bri",
+        "blur",
+        "rot",
+        "preset",
+    ];
 
     const VENDORS: [Vendor; 3] = [Vendor::Cloudflare, Vendor::Fastly, Vendor::Imgix];
 

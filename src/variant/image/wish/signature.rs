@@ -33,6 +33,11 @@ pub(super) fn is_part(name: &str) -> bool {
     name == SIGNATURE || name == EXPIRY
 }
 
+/// Whether a query has a signature.
+pub(super) fn is_in(query: Option<&str>) -> bool {
+    values(query, SIGNATURE).next().is_some()
+}
+
 /// The signature of a URL, by the first key of the site; `None` where the site has none. The path is the canonical
 /// one, the query as it stands in the URL.
 #[must_use]

@@ -3,8 +3,10 @@
 
 mod container;
 mod planes;
+mod stream;
 
 use image::metadata::Orientation;
+use re_rav1d::dav1d::pixel::YUVRange;
 use re_rav1d::dav1d::{self, PixelLayout, Settings};
 
 pub(super) use self::container::Container;
@@ -19,9 +21,16 @@ const FRAMES_MAX: usize = 4;
 
 pub(super) fn open(source: &[u8]) -> Result<Header<'_>, ImageError> {
     let container = container::read(source)?;
-    let profile = match (&container.profile, container.coding) {
+    let by_file = container
+        .coding
+        .map(|coding| (coding.primaries, coding.transfer));
+    let by_stream = || {
+        let (primaries, transfer, _) = stream::codes(&container.colour)?;
+        Some((primaries, transfer))
+    };
+    let profile = match (&container.profile, by_file.or_else(by_stream)) {
         (Some(profile), _) => Some(profile.to_vec()),
-        (None, Some(coding)) => coded_profile(coding.primaries, coding.transfer)?,
+        (None, Some((primaries, transfer))) => coded_profile(primaries, transfer)?,
         (None, None) => None,
     };
     Ok(Header {
@@ -50,7 +59,13 @@ impl Container<'_> {
         let (width, height) = self.size;
         let mut raster = {
             let picture = self.picture(&self.colour)?;
-            let coding = self.coding.map_or_else(|| coding_of(&picture), Ok)?;
+            // The picture's own words for the others end in a panic where they are unknown.
+            let coding = self.coding.unwrap_or_else(|| Coding {
+                matrix: stream::codes(&self.colour).map_or(2, |(.., matrix)| matrix),
+                primaries: 2,
+                transfer: 2,
+                is_full: picture.color_range() == YUVRange::Full,
+            });
             let (channels, pixels) = planes::colours(&picture, coding)?;
             Raster {
                 width,
@@ -68,7 +83,7 @@ impl Container<'_> {
     }
 
     fn picture(&self, data: &[u8]) -> Result<dav1d::Picture, ImageError> {
-        if container::frames_up_to(data, FRAMES_MAX + 1) > FRAMES_MAX {
+        if stream::frames_up_to(data, FRAMES_MAX + 1) > FRAMES_MAX {
             return Err(unsupported("an AVIF of many frames"));
         }
         let mut settings = Settings::new();
@@ -96,30 +111,6 @@ impl Container<'_> {
         }
         Err(bad("there is no picture in it"))
     }
-}
-
-/// What the stream says where the file says nothing.
-fn coding_of(picture: &dav1d::Picture) -> Result<Coding, ImageError> {
-    use dav1d::pixel::{ColorPrimaries, MatrixCoefficients, YUVRange};
-    let matrix = match picture.matrix_coefficients() {
-        MatrixCoefficients::Identity => 0,
-        MatrixCoefficients::BT709 => 1,
-        MatrixCoefficients::Unspecified
-        | MatrixCoefficients::BT470BG
-        | MatrixCoefficients::ST170M => 6,
-        MatrixCoefficients::BT2020NonConstantLuminance => 9,
-        _ => return Err(unsupported("an AVIF of unusual colours")),
-    };
-    match picture.color_primaries() {
-        ColorPrimaries::BT709 | ColorPrimaries::Unspecified => {}
-        _ => return Err(unsupported("an AVIF of unusual colours")),
-    }
-    Ok(Coding {
-        primaries: 1,
-        transfer: 13,
-        matrix,
-        is_full: picture.color_range() == YUVRange::Full,
-    })
 }
 
 fn with_alpha(raster: &Raster, alpha: &[u8]) -> Raster {

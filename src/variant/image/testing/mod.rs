@@ -1,5 +1,7 @@
 //! Pictures made in code, for the tests of this room.
 
+pub(super) mod corpus;
+
 use std::io::Cursor;
 
 use image::codecs::gif::GifEncoder;
@@ -77,13 +79,6 @@ pub(super) fn animated_png(frames: u32) -> Vec<u8> {
     file.extend_from_slice(&frames.to_be_bytes());
     file.extend_from_slice(&[0; 8]);
     file.extend_from_slice(rest);
-    file
-}
-
-pub(super) fn webp_extended(flags: u8) -> Vec<u8> {
-    let mut file = b"RIFF\0\0\0\0WEBPVP8X\x0a\0\0\0".to_vec();
-    file.push(flags);
-    file.extend_from_slice(&[0; 9]);
     file
 }
 

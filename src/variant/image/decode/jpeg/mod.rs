@@ -1,3 +1,6 @@
+#[cfg(feature = "native-codecs")]
+mod turbo;
+
 use image::metadata::Orientation;
 use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
@@ -14,7 +17,7 @@ const PROFILE_NAME: &[u8] = b"ICC_PROFILE\0";
 
 pub(super) fn open(source: &[u8], kind: Option<JpegKind>) -> Result<Header<'_>, ImageError> {
     let kind = kind.ok_or_else(|| bad("it ends before its first scan"))?;
-    let (exif, profile) = segments(source)?;
+    let Segments { exif, profile } = segments(source)?;
     Ok(Header {
         reader: super::Reader::Jpeg(kind),
         size: (u32::from(kind.width), u32::from(kind.height)),
@@ -26,8 +29,13 @@ pub(super) fn open(source: &[u8], kind: Option<JpegKind>) -> Result<Header<'_>, 
     })
 }
 
+struct Segments<'a> {
+    exif: Option<&'a [u8]>,
+    profile: Option<Vec<u8>>,
+}
+
 /// Exif without its name, and the profile put together from its parts (ICC.1:2022 annex B.4).
-fn segments(source: &[u8]) -> Result<(Option<&[u8]>, Option<Vec<u8>>), ImageError> {
+fn segments(source: &[u8]) -> Result<Segments<'_>, ImageError> {
     let mut exif = None;
     let mut parts: Vec<(u8, &[u8])> = Vec::new();
     let mut reader = Reader(source);
@@ -44,7 +52,10 @@ fn segments(source: &[u8]) -> Result<(Option<&[u8]>, Option<Vec<u8>>), ImageErro
             _ => {}
         }
     }
-    Ok((exif, profile_of(parts)))
+    Ok(Segments {
+        exif,
+        profile: profile_of(parts),
+    })
 }
 
 /// A profile with a part missing is none.
@@ -68,8 +79,11 @@ fn profile_of(mut parts: Vec<(u8, &[u8])>) -> Option<Vec<u8>> {
 /// Which of the decoders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Decoder {
-    /// The faster one at full size. Its 0.5.15 decodes a baseline picture with a scan for each component to
-    /// garbage without an error, and has no use for a profile of CMYK.
+    /// libjpeg-turbo: the fastest at every size, for what it has no complaints about.
+    #[cfg(feature = "native-codecs")]
+    Turbo,
+    /// The faster one of those in Rust at full size. Its 0.5.15 decodes a baseline picture with a scan for each
+    /// component to garbage without an error, and has no use for a profile of CMYK.
     Zune,
     /// Right with all kinds, and able to reduce.
     JpegDecoder,
@@ -78,14 +92,25 @@ enum Decoder {
 /// Entropy decoding is the floor of every reduction, and there jpeg-decoder is the slower one: measured, its
 /// 1/4 and 1/8 beat zune-jpeg's full size by 1.3 to 1.8 up to as many bits a pixel.
 const REDUCED_BITS_PER_PIXEL_MAX: u64 = 4;
+/// A narrower picture is not reduced: one pixel is one pixel at every scale.
+const REDUCED_SIDE_MIN: u16 = 16;
 
 fn plan(kind: JpegKind, source_bytes: usize, wanted: u8) -> (Decoder, u8) {
     let wanted = match wanted {
+        _ if kind.width.min(kind.height) < REDUCED_SIDE_MIN => 1,
         8.. => 8,
         4.. => 4,
         2.. => 2,
         _ => 1,
     };
+    #[cfg(feature = "native-codecs")]
+    if kind.components != 4 {
+        return (Decoder::Turbo, wanted);
+    }
+    plan_in_rust(kind, source_bytes, wanted)
+}
+
+fn plan_in_rust(kind: JpegKind, source_bytes: usize, wanted: u8) -> (Decoder, u8) {
     let is_in_pieces = !kind.is_interleaved && !kind.is_progressive;
     if kind.components == 4 || is_in_pieces {
         return (Decoder::JpegDecoder, wanted);
@@ -114,6 +139,9 @@ pub(super) fn decoding_bytes(kind: JpegKind, source_bytes: usize, wanted: u8) ->
     let planes = match decoder {
         Decoder::Zune => 0,
         Decoder::JpegDecoder => result,
+        // What another decoder holds that has to look again.
+        #[cfg(feature = "native-codecs")]
+        Decoder::Turbo => result,
     };
     let coefficients = if kind.is_progressive {
         samples * COEFFICIENT_BYTES
@@ -126,9 +154,21 @@ pub(super) fn decoding_bytes(kind: JpegKind, source_bytes: usize, wanted: u8) ->
 pub(super) fn decode(source: &[u8], kind: JpegKind, wanted: u8) -> Result<Raster, ImageError> {
     let (decoder, reduction) = plan(kind, source.len(), wanted);
     checked(match decoder {
+        #[cfg(feature = "native-codecs")]
+        Decoder::Turbo => turbo::decode(source, kind, reduction)
+            .or_else(|_| again_in_rust(source, kind, reduction))?,
         Decoder::Zune => with_zune(source, kind)?,
         Decoder::JpegDecoder => with_jpeg_decoder(source, kind, reduction)?,
     })
+}
+
+/// At the size that was planned for.
+#[cfg(feature = "native-codecs")]
+fn again_in_rust(source: &[u8], kind: JpegKind, reduction: u8) -> Result<Raster, ImageError> {
+    match plan_in_rust(kind, source.len(), reduction) {
+        (Decoder::Zune, _) if reduction == 1 => with_zune(source, kind),
+        _ => with_jpeg_decoder(source, kind, reduction),
+    }
 }
 
 fn with_zune(source: &[u8], kind: JpegKind) -> Result<Raster, ImageError> {
