@@ -87,7 +87,7 @@ impl Work {
             if !content.is_empty() {
                 held.push(content);
             }
-            if is_short && !last || held.is_empty() && !last {
+            if !last && (is_short || held.is_empty()) {
                 continue;
             }
             if !is_published {
