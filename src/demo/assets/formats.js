@@ -118,8 +118,12 @@ async function fill({ figure, image, arrived }, photo, [, query, type], cache) {
     if (image.src) {
       URL.revokeObjectURL(image.src);
     }
-    image.src = URL.createObjectURL(body);
-    await image.decode();
+    // Not decode(), which waits for a frame to be painted.
+    await new Promise((done, failed) => {
+      image.onload = done;
+      image.onerror = () => failed(new Error('the picture did not decode'));
+      image.src = URL.createObjectURL(body);
+    });
     const [word, state] = stateOf(response.headers.get('cache-status'));
     const arrivedType = body.type.split(';')[0];
     const format = (arrivedType.split('/')[1] || 'unknown').toUpperCase();
