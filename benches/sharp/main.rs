@@ -5,7 +5,10 @@
 //! user and system time of the process, from the file's bytes to the result's, the best of several rounds.
 
 #![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
     clippy::expect_used,
+    clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::print_stderr,
     reason = "a program for people, which may stop at what is wrong"

@@ -82,7 +82,7 @@ async fn a_stored_object_shows_its_head_age_tags_and_codings() {
     assert_eq!(object["purged"], "no");
     let forms = object["forms"].as_array().unwrap();
     assert_eq!(forms.len(), 1, "{forms:?}");
-    assert_eq!(forms[0]["form"], "coding=br;level=5");
+    assert_eq!(forms[0]["form"], "coding=br");
     assert_eq!(forms[0]["tiers"], json!(["mem", "disk"]));
 
     let key = objects(&edge, "site=site&key=site%20p=/a%20q=x=1").await;

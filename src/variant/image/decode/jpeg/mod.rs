@@ -85,8 +85,8 @@ enum Decoder {
     /// The faster one of those in Rust at full size. Its 0.5.15 decodes a baseline picture with a scan for each
     /// component to garbage without an error, and has no use for a profile of CMYK.
     Zune,
-    /// Right with all kinds, and able to reduce.
-    JpegDecoder,
+    /// jpeg-decoder: right with all kinds, and able to reduce.
+    Thorough,
 }
 
 /// Entropy decoding is the floor of every reduction, and there jpeg-decoder is the slower one: measured, its
@@ -113,12 +113,12 @@ fn plan(kind: JpegKind, source_bytes: usize, wanted: u8) -> (Decoder, u8) {
 fn plan_in_rust(kind: JpegKind, source_bytes: usize, wanted: u8) -> (Decoder, u8) {
     let is_in_pieces = !kind.is_interleaved && !kind.is_progressive;
     if kind.components == 4 || is_in_pieces {
-        return (Decoder::JpegDecoder, wanted);
+        return (Decoder::Thorough, wanted);
     }
     let pixels = u64::from(kind.width) * u64::from(kind.height);
     let bits = super::as_count(source_bytes).saturating_mul(8);
     if wanted >= 4 && bits <= pixels.saturating_mul(REDUCED_BITS_PER_PIXEL_MAX) {
-        (Decoder::JpegDecoder, wanted)
+        (Decoder::Thorough, wanted)
     } else {
         (Decoder::Zune, 1)
     }
@@ -138,7 +138,7 @@ pub(super) fn decoding_bytes(kind: JpegKind, source_bytes: usize, wanted: u8) ->
     let result = samples / u64::from(reduction).pow(2);
     let planes = match decoder {
         Decoder::Zune => 0,
-        Decoder::JpegDecoder => result,
+        Decoder::Thorough => result,
         // What another decoder holds that has to look again.
         #[cfg(feature = "native-codecs")]
         Decoder::Turbo => result,
@@ -158,7 +158,7 @@ pub(super) fn decode(source: &[u8], kind: JpegKind, wanted: u8) -> Result<Raster
         Decoder::Turbo => turbo::decode(source, kind, reduction)
             .or_else(|_| again_in_rust(source, kind, reduction))?,
         Decoder::Zune => with_zune(source, kind)?,
-        Decoder::JpegDecoder => with_jpeg_decoder(source, kind, reduction)?,
+        Decoder::Thorough => with_jpeg_decoder(source, kind, reduction)?,
     })
 }
 
