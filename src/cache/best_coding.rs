@@ -11,7 +11,7 @@ use crate::store::{Body, Object, Tier};
 use crate::variant::{BestCoder, Coding, CompressionWorkers};
 
 use super::codings::{Effort, Upgrade};
-use super::form::{Form, coded_object, keeping_of};
+use super::form::{better_object, keeping_of};
 use super::served::Served;
 use super::upgrade::BEST;
 use super::{Ask, Cache, Pressure, Story};
@@ -128,7 +128,7 @@ impl Cache {
         if self.pressure() != Pressure::Ample {
             return again();
         }
-        if !self.is_still(&ask, id, &made).await {
+        if self.present(&ask, id, &made).await.is_none() {
             return Upgrade::Gone;
         }
         let compression = &ask.zone.compression;
@@ -156,17 +156,19 @@ impl Cache {
             (content_bytes, coded_bytes),
             best.cpu,
         );
-        if !self.is_still(&ask, id, &made).await {
+        let Some(present) = self.present(&ask, id, &made).await else {
             return Upgrade::Gone;
-        }
+        };
         if coded_bytes.saturating_mul(100) <= made.body.length().saturating_mul(WORTH_PERCENT) {
-            self.keep_best(&ask, &source, (coding, level), id, best.bytes)
+            self.keep_best(&ask, &present, (coding, level), id, best.bytes)
                 .await;
+            // Which one is the smallest is to be found anew.
+            source.forms.store(0, Ordering::Relaxed);
             return Upgrade::Better;
         }
         // Remembered with the form, so that a restart does not try it again.
-        let mut draft = made.draft();
-        draft.detail = format!("{}{BEST}", made.detail()).into();
+        let mut draft = present.draft();
+        draft.detail = format!("{}{BEST}", present.detail()).into();
         self.install(&ask, id, Arc::new(draft.seal()), None).await;
         Upgrade::NoBetter
     }
@@ -174,13 +176,12 @@ impl Cache {
     async fn keep_best(
         self: &Arc<Self>,
         ask: &Ask,
-        source: &Arc<Object>,
+        present: &Object,
         (coding, level): (Coding, u32),
         id: u128,
         bytes: Bytes,
     ) {
-        let form = Form::Coded(coding, level);
-        let mut draft = coded_object(source, &form.key(), coding);
+        let mut draft = better_object(present, coding.token());
         draft.detail = format!("{};level={level}{BEST}", coding.token()).into();
         draft.body = Body::Inline(Bytes::new());
         let object = Arc::new(draft.seal());
@@ -190,8 +191,6 @@ impl Cache {
             && let Some(finished) = keeping.finish().await
         {
             self.install(ask, id, finished, None).await;
-            // Which one is the smallest is to be found anew.
-            source.forms.store(0, Ordering::Relaxed);
         }
     }
 }

@@ -43,6 +43,7 @@ impl Work {
         let max_bytes = self.ask.zone.policy.max_object_bytes;
         let mut keeping = storable.then(|| self.keeping(&object, None, max_bytes));
         let (cache, id, ask) = (Arc::clone(&self.cache), self.id, Arc::clone(&self.ask));
+        let ends_with_readers = self.ends_with_readers(storable);
         let mut reader = self
             .source
             .into_reader(&cache, &self.ask.zone.store, 0, None);
@@ -50,7 +51,12 @@ impl Work {
         let mut owing = false;
         let mut spent = Spent::default();
         let outcome = loop {
-            let step = match next_step(&mut reader, &mut owing).await {
+            let step = tokio::select! {
+                biased;
+                step = next_step(&mut reader, &mut owing) => step,
+                () = pilot.abandoned(), if ends_with_readers => Err(FillError::Abandoned),
+            };
+            let step = match step {
                 Ok(step) => step,
                 Err(error) => break Err(error),
             };
@@ -89,6 +95,12 @@ impl Work {
                 pilot.fail(&error);
             }
         }
+    }
+
+    /// Whether nothing is to be gained from going on when nobody reads: what is not kept, and a growing source of unknown
+    /// length, which may never end.
+    pub(super) fn ends_with_readers(&self, storable: bool) -> bool {
+        !storable || self.source.is_growing() && self.source.length.is_none()
     }
 
     pub(super) fn keeping(

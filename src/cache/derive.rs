@@ -91,7 +91,13 @@ impl Cache {
         patience: Option<Duration>,
     ) -> Derived {
         let is_picture = matches!(form, Form::Picture(_));
+        let handed_on = source.handed_on;
         match self.formed(ask, source, form, patience).await {
+            // What the origin has judged by the client's conditions is not judged again.
+            Derived::Ready(mut served) => {
+                served.handed_on = handed_on;
+                Derived::Ready(served)
+            }
             // Text as it is is as good as coded text: nobody needs to come back for that.
             Derived::Later(source, reason) if !is_picture => Derived::Declined(source, reason),
             derived => {
@@ -170,7 +176,12 @@ impl Cache {
             }
             Ok(Ok(head)) => {
                 let story = source.story;
-                Derived::Ready(Served::in_flight(seat, &head, story, None))
+                let mut served = Served::in_flight(seat, &head, story, None);
+                // The flight may have begun before the source was fetched again, or purged: its bytes are the same.
+                if !is_current(&served.object, &source.object) {
+                    served.object = Arc::new(renewed(&served.object, &source.object));
+                }
+                Derived::Ready(served)
             }
             Ok(Err(_)) => match self.marks.of(id, self.clock.uptime()) {
                 Some(Mark::Declined(reason)) => Derived::Declined(source, reason),

@@ -157,6 +157,19 @@ pub(super) fn made_object(source: &Object, key: &str, label: &str) -> Draft {
     draft
 }
 
+/// The head of a better one that takes the place of `present`, with the fields and the age that this one has now.
+pub(super) fn better_object(present: &Object, label: &str) -> Draft {
+    let version = new_version();
+    let mut draft = present.draft();
+    if let Some(source) = draft.headers.get(ETAG).and_then(etag::source) {
+        draft.headers.insert(ETAG, source);
+    }
+    retag(&mut draft.headers, label, version);
+    draft.version = version;
+    draft.body = Body::Chunked { length: 0 };
+    draft
+}
+
 /// The head of a coded form.
 pub(super) fn coded_object(source: &Object, key: &str, coding: Coding) -> Draft {
     let mut draft = made_object(source, key, coding.token());

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 
-use crate::store::{Body, Object};
+use crate::store::{Body, Draft, Object};
 use crate::variant::{Announced, ImageError, JobRefused, Media, Picture, SourceBytes};
 
 use super::derive::{Decline, Work};
@@ -53,7 +53,13 @@ impl Work {
         // Others may decode for it no longer.
         drop(announced);
         let object = cache
-            .kept_picture(&ask, (&source, &key), id, &picture, "")
+            .kept_picture(
+                &ask,
+                made_object(&source, &key, picture.media.name()),
+                id,
+                &picture,
+                "",
+            )
             .await;
         let length = picture.bytes.len() as u64;
         pilot.publish_head(Head {
@@ -162,18 +168,17 @@ impl Cache {
         }
     }
 
-    /// Puts a picture into the tiers, as far as they take it. `mark` is added to how it was made.
+    /// Puts a picture under this head into the tiers, as far as they take it. `mark` is added to how it was made.
     pub(super) async fn kept_picture(
         self: &Arc<Self>,
         ask: &Ask,
-        (source, key): (&Object, &str),
+        mut object: Draft,
         id: u128,
         picture: &Picture,
         mark: &str,
     ) -> Arc<Object> {
         let is_best = matches!(picture.media, Media::Picture(_)) && !picture.may_improve;
         let mark = if is_best { BEST } else { mark };
-        let mut object = made_object(source, key, picture.media.name());
         if let Ok(media_type) = HeaderValue::try_from(picture.media.media_type()) {
             object.headers.insert(CONTENT_TYPE, media_type);
         }

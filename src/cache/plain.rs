@@ -57,6 +57,7 @@ impl Work {
         let object = Arc::new(self.plain_head(coding).seal());
         let limit = self.ask.zone.compression.max_size_bytes;
         let max_bytes = self.ask.zone.policy.max_object_bytes;
+        let ends_with_readers = self.ends_with_readers(storable);
         let is_short = self.source.length.is_some_and(|n| n <= CHUNK_BYTES as u64);
         let mut keeping = storable.then(|| self.keeping(&object, None, max_bytes));
         let (cache, id, ask) = (Arc::clone(&self.cache), self.id, Arc::clone(&self.ask));
@@ -78,7 +79,11 @@ impl Work {
         let (mut bytes_in, mut bytes_out, mut cpu) = (0, 0, Duration::ZERO);
         let mut is_published = false;
         loop {
-            let piece = next(&mut reader).await?;
+            let piece = tokio::select! {
+                biased;
+                piece = next(&mut reader) => piece?,
+                () = pilot.abandoned(), if ends_with_readers => return Err(FillError::Abandoned),
+            };
             let last = piece.is_none();
             bytes_in += piece.as_ref().map_or(0, |piece| piece.len() as u64);
             let (content, took) = step(&mut decoder, piece, &turns).await?;
@@ -94,6 +99,10 @@ impl Work {
                 let whole: usize = held.iter().map(Bytes::len).sum();
                 publish(last.then_some(whole as u64));
                 is_published = true;
+                // What has begun to go out is not cut off for its size: it is bounded by its readers' pace.
+                if let Some(decoder) = &mut decoder {
+                    decoder.unbound();
+                }
             }
             for content in held.drain(..) {
                 if let Some(kept) = &mut keeping {

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use crate::store::{Entry, EntryKey, Object, Tier};
 use crate::variant::{Order, Recipe, Urgency};
 
-use super::form::Form;
+use super::form::{Form, better_object};
 use super::served::Served;
 use super::{Ask, Cache, Pressure, Story};
 
@@ -134,8 +134,7 @@ impl Cache {
         if self.pressure() != Pressure::Ample {
             return again();
         }
-        let key = Form::Picture(recipe.clone()).key();
-        if !self.is_still(&ask, id, &made).await {
+        if self.present(&ask, id, &made).await.is_none() {
             return Outcome::Gone;
         }
         // From the tiers alone: nothing is pulled for it.
@@ -154,35 +153,38 @@ impl Cache {
         });
         let better = announced.render(file, |_| false).await;
         drop(announced);
-        if !self.is_still(&ask, id, &made).await {
+        let Some(present) = self.present(&ask, id, &made).await else {
             return Outcome::Gone;
-        }
+        };
         match better {
             Ok(picture) if is_worth_it(&made, picture.bytes.len() as u64, seeks_quality) => {
-                self.kept_picture(&ask, (&source, &key), id, &picture, BEST)
-                    .await;
+                let draft = better_object(&present, picture.media.name());
+                self.kept_picture(&ask, draft, id, &picture, BEST).await;
                 Outcome::Better
             }
             Err(refused) if !refused.error.is_permanent() => again(),
             Ok(_) | Err(_) => {
                 // Remembered with the picture, so that a restart does not try it again.
-                let mut draft = made.draft();
-                draft.detail = format!("{}{BEST}", made.detail()).into();
+                let mut draft = present.draft();
+                draft.detail = format!("{}{BEST}", present.detail()).into();
                 self.install(&ask, id, Arc::new(draft.seal()), None).await;
                 Outcome::NoBetter
             }
         }
     }
 
-    /// Whether `made` is what is stored under `id`.
-    pub(super) async fn is_still(&self, ask: &Ask, id: u128, made: &Object) -> bool {
+    /// What is stored under `id`, if it is still the version of `made`: its fields may be newer.
+    pub(super) async fn present(&self, ask: &Ask, id: u128, made: &Object) -> Option<Arc<Object>> {
         let head = EntryKey::head(id);
         let store = &ask.zone.store;
         let entry = match store.memory(&head) {
             Some(entry) => Some(entry),
             None => store.load(&head).await.map(|(entry, _)| entry),
         };
-        matches!(entry, Some(Entry::Object(present)) if present.version == made.version)
+        match entry? {
+            Entry::Object(present) if present.version == made.version => Some(present),
+            Entry::Object(_) | Entry::Vary(_) | Entry::Chunk(_) => None,
+        }
     }
 }
 

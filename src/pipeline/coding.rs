@@ -25,14 +25,15 @@ pub(super) fn coding(cache: &Cache, ask: &Ask, source: &Served) -> Coded {
     let config = &ask.zone.compression;
     let status = source.object.status;
     let headers = source.object.headers();
-    if let Some(origins) = variant::undoable(config, status, &headers) {
-        return of_coded(ask, origins);
+    if let Some(origins) = variant::undoable(config, status, &headers, source.length) {
+        return of_coded(ask, source, origins);
     }
     let by_extension = type_of_extension(&ask.path);
     if variant::eligible(config, status, &headers, source.length, by_extension) {
         return of_plain(cache, ask, source);
     }
     let refuses_identity = config.enabled
+        && !source.handed_on
         && ask.headers.contains_key(ACCEPT_ENCODING)
         && AcceptEncoding::of(&ask.headers).identity() == 0;
     if !refuses_identity {
@@ -47,10 +48,13 @@ pub(super) fn coding(cache: &Cache, ask: &Ask, source: &Served) -> Coded {
 }
 
 /// The origin has coded it: who takes that coding gets it so.
-fn of_coded(ask: &Ask, origins: Coding) -> Coded {
+fn of_coded(ask: &Ask, source: &Served, origins: Coding) -> Coded {
     let is_taken = ask.headers.contains_key(ACCEPT_ENCODING)
         && AcceptEncoding::of(&ask.headers).quality(origins.token()) > 0;
-    match is_taken {
+    let max_bytes = ask.zone.compression.max_size_bytes;
+    let is_too_large = source.length.is_some_and(|length| length > max_bytes);
+    // What the origin answered to this very request may have no body to undo (HEAD), and has been acted upon.
+    match is_taken || is_too_large || source.handed_on {
         true => Coded::AsItIs,
         false => Coded::Undone(Form::Plain(origins)),
     }
@@ -77,7 +81,7 @@ fn of_plain(cache: &Cache, ask: &Ask, source: &Served) -> Coded {
     );
     match cache.smallest(&source.object, &tied) {
         Some(coding) => made(coding),
-        None if accepted.identity() == 0 => Coded::NotAcceptable,
+        None if accepted.identity() == 0 && !source.handed_on => Coded::NotAcceptable,
         None => Coded::AsItIs,
     }
 }

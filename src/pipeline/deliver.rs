@@ -97,11 +97,13 @@ impl Delivery<'_> {
             return Ranges::Whole;
         }
         let stored = object.headers();
+        // A made form may be made again under the date of its source: only its own tag tells which one it is.
+        let is_made = !object.detail().is_empty();
         let applies = policy::range_applies(
             &self.ask.headers,
             stored.get(ETAG),
-            stored.get(LAST_MODIFIED),
-            stored.get(DATE),
+            stored.get(LAST_MODIFIED).filter(|_| !is_made),
+            stored.get(DATE).filter(|_| !is_made),
         );
         if applies {
             range::resolve(self.ask.headers.get(RANGE), length)

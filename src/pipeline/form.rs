@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::ACCEPT_ENCODING;
 use http::{HeaderMap, HeaderName, StatusCode};
 
 use crate::cache::{Ask, CODING_CORRUPT, CODING_TOO_LARGE, Cache, Derived, Form, Served};
@@ -103,6 +104,12 @@ pub(super) async fn choose(
         Derived::Declined(served, CODING_TOO_LARGE) => {
             let derived = Derived::Declined(served, CODING_TOO_LARGE);
             return choice.formed(derived);
+        }
+        // Who names no codings takes any (RFC 9110 §12.5.3).
+        Derived::Declined(served, reason) | Derived::Later(served, reason)
+            if !ask.headers.contains_key(ACCEPT_ENCODING) =>
+        {
+            return choice.formed(Derived::Declined(served, reason));
         }
         Derived::Declined(..) | Derived::Later(..) => return Err(Refusal::Busy),
     };

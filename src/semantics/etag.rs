@@ -106,6 +106,14 @@ pub fn made(source: &HeaderValue, how: &str, version: u128) -> Option<HeaderValu
     HeaderValue::try_from(text).ok()
 }
 
+/// The tag that [`made`] was given, of a tag that it gave; another tag as it is. `None` when it is no tag.
+#[must_use]
+pub fn source(tag: &HeaderValue) -> Option<HeaderValue> {
+    let tag = EntityTag::parse(tag.as_bytes())?;
+    let start: &[u8] = if tag.weak { b"W/\"" } else { b"\"" };
+    HeaderValue::try_from([start, tag.source(), b"\""].concat()).ok()
+}
+
 /// The tags of a condition such as `If-None-Match`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Condition<'a> {
@@ -189,6 +197,17 @@ mod tests {
         let found = EntityTag::parse(text.as_bytes())
             .map(|tag| (tag.weak, std::str::from_utf8(tag.opaque).unwrap()));
         assert_eq!(found, expect, "{text:?}");
+    }
+
+    #[test]
+    fn the_tag_of_a_source_is_found_again() {
+        for tag in ["\"abc\"", "W/\"a;b\"", "\"\""] {
+            let tag = HeaderValue::from_static(tag);
+            let given = made(&tag, "br", 7).unwrap();
+            assert_eq!(source(&given), Some(tag.clone()));
+            assert_eq!(source(&tag), Some(tag));
+        }
+        assert_eq!(source(&HeaderValue::from_static("abc")), None);
     }
 
     #[test]

@@ -48,6 +48,11 @@ impl Decoder {
         })
     }
 
+    /// From now on only the expansion is bounded: for content that has begun to go out, and is not held.
+    pub fn unbound(&mut self) {
+        self.limit = u64::MAX;
+    }
+
     /// Takes a piece of the coded body and gives the content that it completes.
     ///
     /// # Errors
@@ -61,7 +66,8 @@ impl Decoder {
         let limit = self.limit.min(by_size);
         self.sink().limit = limit;
         let written = match &mut self.stream {
-            Stream::Gzip(decoder) => decoder.write_all(piece),
+            // It keeps what it has until more comes, unless it is told to give it.
+            Stream::Gzip(decoder) => decoder.write_all(piece).and_then(|()| decoder.flush()),
             Stream::Brotli(decoder) => decoder.write_all(piece),
             Stream::Zstd(decoder) => decoder.write(piece),
         };
@@ -237,6 +243,21 @@ mod tests {
             let half = decoder.push(&coded[..coded.len() / 2]).unwrap();
             assert!(half.len() > 10_000, "{coding:?}: {}", half.len());
             assert!(content.starts_with(&half));
+        }
+    }
+
+    #[test]
+    fn a_message_that_was_flushed_comes_at_once() {
+        for coding in CODINGS {
+            let mut encoder = super::super::Encoder::new(coding, 5);
+            let mut decoder = Decoder::new(coding, 1 << 20).unwrap();
+            for message in ["one", "two", "three"] {
+                let mut coded = encoder.push(message.as_bytes()).unwrap().to_vec();
+                coded.extend_from_slice(&encoder.flush().unwrap());
+                assert_eq!(decoder.push(&coded).unwrap(), message, "{coding:?}");
+            }
+            let rest = decoder.push(&encoder.finish().unwrap()).unwrap();
+            assert!(rest.is_empty() && decoder.finish().unwrap().is_empty());
         }
     }
 

@@ -84,8 +84,11 @@ pub fn undoable(
     config: &CompressionConfig,
     status: StatusCode,
     headers: &HeaderMap,
+    length: Option<u64>,
 ) -> Option<Coding> {
+    // Nothing has no content, whatever its coding is called.
     if !config.enabled
+        || length == Some(0)
         || !has_whole_body(status)
         || headers.contains_key(CONTENT_RANGE)
         || says_no_transform(headers)
@@ -248,12 +251,13 @@ mod tests {
         }
         let config = CompressionConfig::default();
         let status = StatusCode::from_u16(status).unwrap();
-        assert_eq!(undoable(&config, status, &headers), expect);
+        assert_eq!(undoable(&config, status, &headers, None), expect);
+        assert_eq!(undoable(&config, status, &headers, Some(0)), None);
         let off = CompressionConfig {
             enabled: false,
             ..config
         };
-        assert_eq!(undoable(&off, status, &headers), None);
+        assert_eq!(undoable(&off, status, &headers, None), None);
     }
 
     #[test]
