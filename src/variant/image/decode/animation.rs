@@ -10,6 +10,9 @@ use super::super::sniff::{Reader, Reel, next_webp_chunk};
 use super::canvas::{Blend, Canvas, Disposal, Patch};
 use super::{Check, Header, as_count, as_length, bad, pixels_of, unsupported, zeroed};
 
+/// What a GIF may say beside its frames, however small it is.
+const ASIDE_BYTES_MIN: u64 = 64 << 10;
+
 /// The canvas, a copy that a frame may bring back, a frame as it is stored and as it is decoded; and every
 /// frame that has been shown.
 pub(super) fn decoding_bytes(pixels: u64, frames: u64) -> u64 {
@@ -46,25 +49,35 @@ pub(super) fn gif(
 ) -> Result<Film, ImageError> {
     let mut options = gif::DecodeOptions::new();
     options.set_color_output(gif::ColorOutput::RGBA);
-    // A frame may be larger than the canvas, but then nobody knows what should be seen.
+    // It bounds what is said beside the frames, too, of which a small picture may hold more than pixels.
     let most = pixels_of(size).saturating_mul(4);
-    if let Some(most) = NonZeroU64::new(most) {
+    let most_aside = most.max(as_count(source.len())).max(ASIDE_BYTES_MIN);
+    if let Some(most) = NonZeroU64::new(most_aside) {
         options.set_memory_limit(gif::MemoryLimit::Bytes(most));
     }
     let mut decoder = options.read_info(source).map_err(bad)?;
     let mut canvas = Canvas::new(size)?;
     for _ in 0..reel.frames {
         check()?;
-        let frame = match decoder.read_next_frame() {
-            Ok(Some(frame)) => frame,
+        let frame = match decoder.next_frame_info() {
+            Ok(Some(frame)) => frame.clone(),
             Ok(None) => break,
             Err(error) => return shown_so_far(canvas, reel, bad(error)),
         };
+        let bytes = as_count(decoder.buffer_size());
+        // A frame may be larger than the canvas, but then nobody knows what should be seen.
+        if bytes > most {
+            return shown_so_far(canvas, reel, bad("a frame is larger than the picture"));
+        }
+        let mut pixels = zeroed(bytes)?;
+        if let Err(error) = decoder.read_into_buffer(&mut pixels) {
+            return shown_so_far(canvas, reel, bad(error));
+        }
         canvas.show(&Patch {
             left: u32::from(frame.left),
             top: u32::from(frame.top),
             width: u32::from(frame.width),
-            pixels: &frame.buffer,
+            pixels: &pixels,
             blend: Blend::Over,
             disposal: match frame.dispose {
                 gif::DisposalMethod::Any | gif::DisposalMethod::Keep => Disposal::Keep,
