@@ -88,9 +88,15 @@ pub(super) fn cook<W: Watch>(
     watch: &W,
 ) -> Result<Picture, ImageError> {
     match made(recipe, effort, decoded, source, limits, watch) {
-        Err(error) if error.is_permanent() && !recipe.is_refused_outright(&error) => {
-            let may_improve = error == ImageError::NotSmaller && effort == Effort::First;
-            stripped(recipe, decoded, source, may_improve).ok_or(error)
+        Err(ImageError::NotSmaller) => {
+            let may_improve = effort == Effort::First;
+            stripped(recipe, decoded, source, may_improve).ok_or(ImageError::NotSmaller)
+        }
+        // Behind a first picture there is that one.
+        Err(error)
+            if effort == Effort::First && error.is_permanent() && !recipe.is_refused_outright() =>
+        {
+            stripped(recipe, decoded, source, false).ok_or(error)
         }
         made => made,
     }
@@ -682,7 +688,7 @@ mod tests {
             ..ImageWorkers::default()
         };
         let file = telling();
-        let made = |refused| {
+        let made = |refused, effort| {
             let config = ImageConfig {
                 enabled: true,
                 refused,
@@ -691,13 +697,18 @@ mod tests {
             let query = Some("width=200&upscale=1&format=webp");
             let (wish, _) = wish_of(&config, "/a.png", query).unwrap();
             let recipe = recipe(&config, &wish.unwrap(), false, false);
-            cook_file(&recipe, Effort::First, &file, &limits, &Free)
+            cook_file(&recipe, effort, &file, &limits, &Free)
         };
-        let picture = made(Refused::Original).unwrap();
+        let picture = made(Refused::Original, Effort::First).unwrap();
         assert_eq!(picture.detail, "jpeg;stripped");
         assert!(memchr::memmem::find(&picture.bytes, b"secr").is_none());
-        let refused = made(Refused::UnsupportedMediaType).unwrap_err();
-        assert_eq!(refused.as_str(), "too-large");
+        for (refused, effort) in [
+            (Refused::UnsupportedMediaType, Effort::First),
+            (Refused::Original, Effort::Best),
+        ] {
+            let error = made(refused, effort).unwrap_err();
+            assert_eq!(error.as_str(), "too-large");
+        }
     }
 
     #[test]

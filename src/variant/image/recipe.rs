@@ -289,10 +289,8 @@ impl Recipe {
     }
 
     /// Whether the client is told of the error, in place of being given the original.
-    pub(super) fn is_refused_outright(&self, error: &ImageError) -> bool {
-        self.is_strict
-            && *error != ImageError::NotSmaller
-            && (self.is_asked() || self.placeholder.is_some() || self.wants_facts())
+    pub(super) fn is_refused_outright(&self) -> bool {
+        self.is_strict && (self.is_asked() || self.placeholder.is_some() || self.wants_facts())
     }
 
     /// Whether facts are asked for, in place of a picture.

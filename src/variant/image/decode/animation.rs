@@ -289,3 +289,31 @@ fn finished(canvas: Canvas, reel: Reel) -> Result<Film, ImageError> {
     }
     Ok(canvas.into_film(reel.repeats))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::sniff::skip_screen;
+    use super::super::super::testing;
+    use super::*;
+
+    #[test]
+    fn a_small_gif_may_say_much() {
+        let mut file = testing::gif(&[&testing::corners(4, 4)]);
+        let reel = Reel::STILL;
+        let silent = gif(&file, (4, 4), reel, &|| Ok(())).unwrap();
+        let mut reader = Reader(&file);
+        skip_screen(&mut reader).unwrap();
+        let start = file.len() - reader.0.len();
+        let block = [&[255][..], &[b'x'; 255]].concat();
+        let told = [b"\x21\xff\x0bXMP DataXMP", &block.repeat(20)[..], b"\0"].concat();
+        file.splice(start..start, told);
+        assert_eq!(gif(&file, (4, 4), reel, &|| Ok(())), Ok(silent));
+    }
+
+    #[test]
+    fn a_frame_is_no_larger_than_its_gif() {
+        let file = testing::gif(&[&testing::corners(40, 40)]);
+        let found = gif(&file, (4, 4), Reel::STILL, &|| Ok(()));
+        assert_eq!(found.unwrap_err().as_str(), "bad-picture");
+    }
+}

@@ -52,16 +52,16 @@ impl Memory {
     }
 
     fn reserve(self: &Arc<Self>, bytes: u64, ticket: &Ticket) -> Result<Reservation, ImageError> {
-        if bytes > self.limit {
-            return Err(ImageError::TooLarge {
-                what: "what decoding would take",
-            });
-        }
         let most = if ticket.is_modest {
             self.limit / 2
         } else {
             self.limit
         };
+        if bytes > most {
+            return Err(ImageError::TooLarge {
+                what: "what decoding would take",
+            });
+        }
         // Ends when others free enough, or with the deadline, which cancels.
         loop {
             let turns = {
@@ -197,7 +197,7 @@ mod tests {
         let modest = Ticket::new(&memory).modest();
         let reserve = |bytes| modest.reserve(bytes).map(|reserved| reserved.bytes);
         assert_eq!(reserve(50), Ok(50));
-        assert_eq!(reserve(51), Err(ImageError::QueueFull));
+        assert_eq!(reserve(51).unwrap_err().as_str(), "too-large");
         let _others = Ticket::new(&memory).reserve(30).unwrap();
         assert_eq!(reserve(20), Ok(20));
         assert_eq!(reserve(21), Err(ImageError::QueueFull));
