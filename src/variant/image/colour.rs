@@ -16,6 +16,11 @@ use super::raster::{Channels, Raster};
 pub(super) fn to_srgb(raster: Raster, profile: Option<&[u8]>) -> Result<Raster, ImageError> {
     match (profile.and_then(profile_of), raster.channels) {
         (Some(profile), channels) if fits(&profile, channels) => follow(&profile, raster),
+        (Some(profile), Channels::Rgb | Channels::Rgba)
+            if profile.color_space == DataColorSpace::Gray =>
+        {
+            follow_spread(&profile, raster)
+        }
         (_, Channels::Cmyk) => Ok(Raster {
             channels: Channels::Rgb,
             pixels: raster.inks_as_light(),
@@ -118,6 +123,27 @@ fn follow(profile: &ColorProfile, raster: Raster) -> Result<Raster, ImageError> 
     })
 }
 
+/// A profile of grey for what a decoder has given three channels, because there is alpha beside. Colours have none.
+fn follow_spread(profile: &ColorProfile, mut raster: Raster) -> Result<Raster, ImageError> {
+    let count = raster.channels.count();
+    let is_grey = |pixel: &[u8]| matches!(pixel, [r, g, b, ..] if r == g && g == b);
+    if !raster.pixels.chunks_exact(count).all(is_grey) {
+        return Ok(raster);
+    }
+    let grey = Raster {
+        channels: Channels::Grey,
+        pixels: raster.pixels.iter().step_by(count).copied().collect(),
+        ..raster
+    };
+    let grey = follow(profile, grey)?;
+    for (pixel, grey) in raster.pixels.chunks_exact_mut(count).zip(&grey.pixels) {
+        if let Some(colours) = pixel.first_chunk_mut::<3>() {
+            *colours = [*grey; 3];
+        }
+    }
+    Ok(raster)
+}
+
 /// Grey stays grey: its three channels are the same but for rounding.
 fn grey_again(raster: &Raster, rgb: &[u8]) -> Raster {
     let (triples, _) = rgb.as_chunks::<3>();
@@ -215,6 +241,24 @@ mod tests {
             found.pixels[0] > 150,
             "linear light is darker: {:?}",
             found.pixels
+        );
+    }
+
+    #[test]
+    fn a_grey_profile_is_followed_where_there_is_alpha() {
+        let icc = ColorProfile::new_gray_with_gamma(1.0).encode().unwrap();
+        let alone = to_srgb(red(Channels::Grey), Some(&icc)).unwrap();
+        let [dark, light] = alone.pixels[..] else {
+            panic!()
+        };
+        let spread = Raster {
+            pixels: vec![100, 100, 100, 9, 200, 200, 200, 255],
+            ..red(Channels::Rgba)
+        };
+        let found = to_srgb(spread, Some(&icc)).unwrap();
+        assert_eq!(
+            found.pixels,
+            [dark, dark, dark, 9, light, light, light, 255]
         );
     }
 

@@ -10,7 +10,7 @@ use super::facts::{self, FACTS_SIDE};
 use super::film::Film;
 use super::looks::Looks;
 use super::metadata::strip;
-use super::operate::{Focus, Plan, Stored, Turn, ground, tone};
+use super::operate::{Focus, Plan, Stored, Turn, ground, resizing_bytes, tone};
 use super::operations::Operations;
 use super::placeholder;
 use super::quality::{can_be_searched, encode_searched};
@@ -34,25 +34,30 @@ pub(super) trait Watch {
 pub(super) fn demand(recipe: &Recipe, opened: &Opened<'_>) -> Demand {
     Demand {
         reduction: plan_of(recipe, opened.size, opened.orientation).reduction(),
-        all_frames: recipe.wants_frames(),
+        // So that what fails for want of frames is known to.
+        all_frames: recipe.wants_frames() && opened.is_film(),
     }
 }
 
-/// Memory that cooking holds at its peak, besides what is decoded: all frames of the result, and what
-/// encoding takes for one. `frames` is the number of frames of the source.
-pub(super) fn cooking_bytes(
-    recipe: &Recipe,
-    size: (u32, u32),
-    orientation: Orientation,
-    frames: u32,
-) -> u64 {
+/// Memory that cooking holds at its peak, besides what is decoded for `demand`: all frames of the result, and the
+/// more of what resizing and what encoding takes for one.
+pub(super) fn cooking_bytes(recipe: &Recipe, opened: &Opened<'_>, demand: Demand) -> u64 {
     const FRAME_BYTES_PER_PIXEL: u64 = 4;
-    let frames = if recipe.wants_frames() { frames } else { 1 };
+    let plan = plan_of(recipe, opened.size, opened.orientation);
+    let frames = match recipe.wants_frames() {
+        true => opened.frames(demand),
+        false => 1,
+    };
     let kept = FRAME_BYTES_PER_PIXEL.saturating_mul(u64::from(frames.saturating_sub(1)));
-    let of_a_pixel = kept.saturating_add(ENCODING_BYTES_PER_PIXEL);
-    plan_of(recipe, size, orientation)
-        .pixels()
-        .saturating_mul(of_a_pixel)
+    let encoding = plan.pixels().saturating_mul(ENCODING_BYTES_PER_PIXEL);
+    let raster = opened.may_have_alpha().then_some(opened.size);
+    let resizing = resizing_bytes(&plan, raster, opened.reduction(demand));
+    let kept = plan.pixels().saturating_mul(kept);
+    kept.saturating_add(encoding.max(resizing))
+}
+
+fn pixels_of((width, height): (u32, u32)) -> u64 {
+    u64::from(width) * u64::from(height)
 }
 
 /// Sizes do not depend on the place that is kept in sight.
@@ -72,8 +77,32 @@ fn operations_of(recipe: &Recipe) -> Operations {
     }
 }
 
-/// Makes one picture of a decoded one; `source` is its file.
+/// Makes one picture of a decoded one; `source` is its file. What cannot be made is made up for by the original, without
+/// what must not be told, unless the site would rather refuse.
 pub(super) fn cook<W: Watch>(
+    recipe: &Recipe,
+    effort: Effort,
+    decoded: &Decoded,
+    source: &[u8],
+    limits: &ImageWorkers,
+    watch: &W,
+) -> Result<Picture, ImageError> {
+    match made(recipe, effort, decoded, source, limits, watch) {
+        Err(ImageError::NotSmaller) => {
+            let may_improve = effort == Effort::First;
+            stripped(recipe, decoded, source, may_improve).ok_or(ImageError::NotSmaller)
+        }
+        // Behind a first picture there is that one.
+        Err(error)
+            if effort == Effort::First && error.is_permanent() && !recipe.is_refused_outright() =>
+        {
+            stripped(recipe, decoded, source, false).ok_or(error)
+        }
+        made => made,
+    }
+}
+
+fn made<W: Watch>(
     recipe: &Recipe,
     effort: Effort,
     decoded: &Decoded,
@@ -113,7 +142,7 @@ pub(super) fn cook<W: Watch>(
         content.is_animated && matches!(output.format, ImageFormat::Webp | ImageFormat::Gif);
     if is_animated && output.format == ImageFormat::Gif && !recipe.is_asked() {
         // What came out of a GIF's 256 colours goes into no smaller one, and an APNG would only lose.
-        return stripped(recipe, decoded, source, effort);
+        return Err(ImageError::NotSmaller);
     }
     let (width, height) = (first.width, first.height);
     let film = if is_animated {
@@ -129,10 +158,9 @@ pub(super) fn cook<W: Watch>(
     } else {
         encode(&film, &output, &metadata)?
     };
-    match recipe.check_saving(source.len(), file.len()) {
-        Ok(()) => {}
-        Err(ImageError::NotSmaller) => return stripped(recipe, decoded, source, effort),
-        Err(error) => return Err(error),
+    // No page makes up the pixels of what was to be enlarged as we do.
+    if kitchen.plan.pixels() <= pixels_of(decoded.size) {
+        recipe.check_saving(source.len(), file.len())?;
     }
 
     let (to, from) = (output.format.name(), decoded.sniffed.format.name());
@@ -207,20 +235,19 @@ fn stripped(
     recipe: &Recipe,
     decoded: &Decoded,
     source: &[u8],
-    effort: Effort,
-) -> Result<Picture, ImageError> {
+    may_improve: bool,
+) -> Option<Picture> {
     let format = decoded.sniffed.format;
-    let (Some(bytes), Some(media)) = (strip(source, format, recipe.keep), format.same()) else {
-        return Err(ImageError::NotSmaller);
-    };
+    let bytes = strip(source, format, recipe.keep)?;
+    let media = format.same()?;
     let (width, height) = Turn::of(decoded.orientation).size(decoded.size);
-    Ok(Picture {
+    Some(Picture {
         media: Media::Picture(media),
         bytes: Bytes::from(bytes.into_boxed_slice()),
         width,
         height,
         // With all effort another form may still be worth it.
-        may_improve: effort == Effort::First,
+        may_improve,
         detail: format!("{};stripped", media.name()),
     })
 }
@@ -250,13 +277,8 @@ pub(super) fn cook_file<W: Watch>(
     let sniffed = sniff(source, recipe.declared)?;
     let opened = open(source, &sniffed, limits)?;
     let wanted = demand(recipe, &opened);
-    let frames = sniffed.reel.frames;
-    let bytes = opened.decoding_bytes(wanted).saturating_add(cooking_bytes(
-        recipe,
-        opened.size,
-        opened.orientation,
-        frames,
-    ));
+    let decoding = opened.decoding_bytes(wanted);
+    let bytes = decoding.saturating_add(cooking_bytes(recipe, &opened, wanted));
     let _reserved = watch.reserve(bytes)?;
     let decoded = opened.decode(wanted, &|| watch.check())?;
     cook(recipe, effort, &decoded, source, limits, watch)
@@ -266,7 +288,8 @@ pub(super) fn cook_file<W: Watch>(
 mod tests {
     use image::{DynamicImage, ImageBuffer, Rgba};
 
-    use super::super::super::config::ImageConfig;
+    use super::super::super::config::{ImageConfig, Refused};
+    use super::super::metadata::Keep;
     use super::super::recipe::recipe;
     use super::super::testing;
     use super::super::wish::wish_of;
@@ -631,5 +654,131 @@ mod tests {
         let source = testing::png(&testing::noise(60, 60));
         let result = cook_file(&recipe, Effort::First, &source, &limits, &Free);
         assert_eq!(result.unwrap_err().as_str(), "too-large");
+    }
+
+    #[test]
+    fn what_resizing_copies_is_announced() {
+        let bytes = |file: &[u8]| {
+            let config = ImageConfig {
+                enabled: true,
+                ..ImageConfig::default()
+            };
+            let (wish, _) = wish_of(&config, "/a.png", Some("width=10")).unwrap();
+            let recipe = recipe(&config, &wish.unwrap(), true, true);
+            let sniffed = sniff(file, None).unwrap();
+            let opened = open(file, &sniffed, &ImageWorkers::default()).unwrap();
+            cooking_bytes(&recipe, &opened, demand(&recipe, &opened))
+        };
+        let picture = testing::corners(600, 600);
+        assert!(bytes(&testing::png(&picture)) > 4 * 600 * 600);
+        assert!(bytes(&testing::jpeg(&picture)) < 4 * 600 * 600);
+    }
+
+    /// With a comment.
+    fn telling() -> Vec<u8> {
+        let mut file = testing::jpeg(&testing::noise(60, 60));
+        file.splice(2..2, *b"\xff\xfe\0\x06secr");
+        file
+    }
+
+    #[test]
+    fn what_cannot_be_made_is_the_original_without_what_must_not_be_told() {
+        let limits = ImageWorkers {
+            max_pixels: 10_000,
+            ..ImageWorkers::default()
+        };
+        let file = telling();
+        let made = |refused, effort| {
+            let config = ImageConfig {
+                enabled: true,
+                refused,
+                ..ImageConfig::default()
+            };
+            let query = Some("width=200&upscale=1&format=webp");
+            let (wish, _) = wish_of(&config, "/a.png", query).unwrap();
+            let recipe = recipe(&config, &wish.unwrap(), false, false);
+            cook_file(&recipe, effort, &file, &limits, &Free)
+        };
+        let picture = made(Refused::Original, Effort::First).unwrap();
+        assert_eq!(picture.detail, "jpeg;stripped");
+        assert!(memchr::memmem::find(&picture.bytes, b"secr").is_none());
+        for (refused, effort) in [
+            (Refused::UnsupportedMediaType, Effort::First),
+            (Refused::Original, Effort::Best),
+        ] {
+            let error = made(refused, effort).unwrap_err();
+            assert_eq!(error.as_str(), "too-large");
+        }
+    }
+
+    #[test]
+    fn what_is_cut_short_loses_what_must_not_be_told() {
+        let file = telling();
+        let cut = &file[..file.len() - 2];
+        let stripped = strip(cut, SourceFormat::Jpeg, Keep::None).unwrap();
+        assert!(stripped.ends_with(&[0xff, 0xd9]));
+        assert!(memchr::memmem::find(&stripped, b"secr").is_none());
+        assert_eq!(film_of(&stripped), film_of(cut));
+        let plain = strip(&file, SourceFormat::Jpeg, Keep::None).unwrap();
+        let plain = &plain[..plain.len() - 2];
+        assert_eq!(strip(plain, SourceFormat::Jpeg, Keep::None), None);
+
+        let mut png = testing::png(&testing::noise(9, 9));
+        png.truncate(png.len() - 12);
+        assert_eq!(strip(&png, SourceFormat::Png, Keep::None), None);
+        // After the header.
+        png.splice(33..33, *b"\0\0\0\x04tEXtsecrXXXX");
+        let stripped = strip(&png, SourceFormat::Png, Keep::None).unwrap();
+        assert!(memchr::memmem::find(&stripped, b"secr").is_none());
+        assert_eq!(film_of(&stripped).frames.len(), 1);
+
+        let mut webp = testing::webp(&testing::noise(9, 9));
+        webp.extend_from_slice(b"XMP \x04\0\0\0secr");
+        webp[4..8].copy_from_slice(&0x00ff_ffff_u32.to_le_bytes());
+        let stripped = strip(&webp, SourceFormat::Webp, Keep::None).unwrap();
+        assert!(memchr::memmem::find(&stripped, b"secr").is_none());
+        assert_eq!(film_of(&stripped), film_of(&webp));
+    }
+
+    #[test]
+    fn an_avif_loses_what_must_not_be_told() {
+        // An author and a place where there is no room for one.
+        let exif = b"MM\0*\0\0\0\x08\0\x02\
+            \x01\x0e\0\x02\0\0\0\x08\0\0\0\x26\
+            \x01\x3b\0\x02\0\0\0\x08\0\0\0\x2e\0\0\0\0secrets\0somebody";
+        let source = testing::png(&testing::noise(32, 32));
+        let film = film_of(&source);
+        let output = super::super::encode::Output {
+            format: ImageFormat::Avif,
+            quality: 60,
+            is_lossless: false,
+            is_progressive: false,
+            effort: Effort::First,
+        };
+        let metadata = super::super::metadata::Metadata {
+            exif: Some(exif.to_vec()),
+        };
+        let file = encode(&film, &output, &metadata).unwrap();
+        let says = |file: &[u8], what: &[u8]| memchr::memmem::find(file, what).is_some();
+        assert!(says(&file, b"secrets") && says(&file, b"somebody"));
+        for (keep, is_kept) in [(Keep::None, false), (Keep::Copyright, true)] {
+            let stripped = strip(&file, SourceFormat::Avif, keep).unwrap();
+            assert_eq!(stripped.len(), file.len());
+            assert!(!says(&stripped, b"secrets"));
+            assert_eq!(says(&stripped, b"somebody"), is_kept);
+            assert_eq!(film_of(&stripped), film_of(&file));
+            assert_eq!(strip(&stripped, SourceFormat::Avif, keep), None);
+        }
+        let plain = encode(&film, &output, &super::super::metadata::Metadata::default());
+        assert_eq!(strip(&plain.unwrap(), SourceFormat::Avif, Keep::None), None);
+    }
+
+    #[test]
+    fn what_is_asked_to_be_larger_is_worth_it() {
+        let tiny = testing::png(&testing::corners(8, 8));
+        let large = made_plain("width=96&upscale=1", &tiny).unwrap();
+        assert_eq!(large.width, 96);
+        let small = made_plain("width=7&upscale=1", &tiny);
+        assert_eq!(small, Err(ImageError::NotSmaller));
     }
 }

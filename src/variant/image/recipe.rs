@@ -2,7 +2,7 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 
-use super::super::config::{ImageConfig, ImageFormat, ImageQuality};
+use super::super::config::{ImageConfig, ImageFormat, ImageQuality, Refused};
 use super::encode::{AVIF_AUTO_PIXELS_MAX, AVIF_PROMPT_PIXELS_MAX, Effort, Output, WEBP_SIDE_MAX};
 use super::error::ImageError;
 use super::metadata::Keep;
@@ -82,6 +82,8 @@ pub struct Recipe {
     /// What of the metadata stays.
     pub(super) keep: Keep,
     pub(super) declared: Option<SourceFormat>,
+    /// Whether the site answers with an error, rather than with the original, what it cannot make.
+    is_strict: bool,
 }
 
 /// What was found in a picture, by which its format is chosen.
@@ -118,7 +120,10 @@ pub fn recipe(config: &ImageConfig, wish: &Wish, accepts_avif: bool, accepts_web
         ImageFormat::Jpeg | ImageFormat::Png | ImageFormat::Gif => false,
     };
     Recipe {
-        operations: *wish.operations(),
+        operations: match wish.placeholder() {
+            Some(placeholder) => wish.operations().within(placeholder.side()),
+            None => *wish.operations(),
+        },
         quality: quality_of(wish, config.quality),
         is_quality_searched: wish.is_quality_searched(),
         target: match wish.format() {
@@ -130,9 +135,14 @@ pub fn recipe(config: &ImageConfig, wish: &Wish, accepts_avif: bool, accepts_web
             }
         },
         is_progressive: wish.is_progressive(),
-        keep: wish.metadata().unwrap_or(config.keep),
+        keep: match wish.format() {
+            // It has no room for any.
+            WishedFormat::Exactly(ImageFormat::Gif) => Keep::None,
+            _ => wish.metadata().unwrap_or(config.keep),
+        },
         placeholder: wish.placeholder(),
         declared: None,
+        is_strict: config.refused != Refused::Original,
     }
 }
 
@@ -179,6 +189,9 @@ impl Recipe {
         let Target::Best(formats) = &self.target else {
             return None;
         };
+        if self.placeholder.is_some() {
+            return None;
+        }
         let Operations { width, height, .. } = self.operations;
         let pixels = match (width, height) {
             (Some(width), Some(height)) => u64::from(width) * u64::from(height),
@@ -220,6 +233,9 @@ impl Recipe {
     #[must_use]
     pub fn key(&self) -> String {
         let mut key = format!("v{RECIPE_VERSION}{}", self.operations);
+        if self.is_strict {
+            key.push_str(";strict=1");
+        }
         let mut part = |name: &str, value: &dyn std::fmt::Display| {
             // Writing to a String cannot fail.
             let _written = write!(key, ";{name}={value}");
@@ -249,7 +265,7 @@ impl Recipe {
             part("search", &1);
         }
         match (self.quality, &self.target) {
-            (_, Target::Exactly(ImageFormat::Gif)) => {}
+            (_, Target::Exactly(ImageFormat::Png | ImageFormat::Gif)) => {}
             (Quality::Asked(quality), _) => part("q", &quality),
             (Quality::Default { avif, .. }, Target::Exactly(ImageFormat::Avif)) => {
                 part("q", &avif);
@@ -270,6 +286,11 @@ impl Recipe {
             Keep::All => part("keep", &"all"),
         }
         key
+    }
+
+    /// Whether the client is told of the error, in place of being given the original.
+    pub(super) fn is_refused_outright(&self) -> bool {
+        self.is_strict && (self.is_asked() || self.placeholder.is_some() || self.wants_facts())
     }
 
     /// Whether facts are asked for, in place of a picture.
@@ -479,13 +500,40 @@ mod tests {
             "placeholder=lqip",
             true,
             true,
-            "v2;placeholder=lqip;f=auto(avif,webp)",
+            "v2;width=32;height=32;anim=0;placeholder=lqip;f=auto(avif,webp)",
         );
         check(
             "placeholder=blurhash",
             true,
             true,
-            "v2;placeholder=blurhash",
+            "v2;width=32;height=32;anim=0;placeholder=blurhash",
+        );
+    }
+
+    #[test]
+    fn what_has_no_effect_makes_no_other_variant() {
+        for (one, other) in [
+            ("format=png", "format=png&quality=7"),
+            ("format=png", "format=png&quality=auto"),
+            ("format=gif", "format=gif&metadata=keep"),
+            ("format=gif", "format=gif&metadata=none&quality=auto"),
+            (
+                "placeholder=thumbhash",
+                "placeholder=thumbhash&width=300&blur=9&sharpen=1&anim=0",
+            ),
+            (
+                "placeholder=lqip&width=200&height=100&fit=cover",
+                "placeholder=lqip&width=400&height=200&fit=cover",
+            ),
+        ] {
+            let recipe = |query| recipe_of(query, true, true);
+            assert_eq!(recipe(one), recipe(other), "{other}");
+            assert_eq!(recipe(one).key(), recipe(other).key(), "{other}");
+        }
+        assert_eq!(
+            recipe_of("placeholder=lqip", true, true).quick(true),
+            None,
+            "it is never an AVIF"
         );
     }
 
@@ -565,7 +613,7 @@ mod tests {
             "format=png&quality=3",
             SourceFormat::Jpeg,
             &photo,
-            (Png, 3, false),
+            (Png, 80, false),
         );
     }
 

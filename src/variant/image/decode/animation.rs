@@ -10,6 +10,9 @@ use super::super::sniff::{Reader, Reel, next_webp_chunk};
 use super::canvas::{Blend, Canvas, Disposal, Patch};
 use super::{Check, Header, as_count, as_length, bad, pixels_of, unsupported, zeroed};
 
+/// What a GIF may say beside its frames, however small it is.
+const ASIDE_BYTES_MIN: u64 = 64 << 10;
+
 /// The canvas, a copy that a frame may bring back, a frame as it is stored and as it is decoded; and every
 /// frame that has been shown.
 pub(super) fn decoding_bytes(pixels: u64, frames: u64) -> u64 {
@@ -46,25 +49,35 @@ pub(super) fn gif(
 ) -> Result<Film, ImageError> {
     let mut options = gif::DecodeOptions::new();
     options.set_color_output(gif::ColorOutput::RGBA);
-    // A frame may be larger than the canvas, but then nobody knows what should be seen.
+    // It bounds what is said beside the frames, too, of which a small picture may hold more than pixels.
     let most = pixels_of(size).saturating_mul(4);
-    if let Some(most) = NonZeroU64::new(most) {
+    let most_aside = most.max(as_count(source.len())).max(ASIDE_BYTES_MIN);
+    if let Some(most) = NonZeroU64::new(most_aside) {
         options.set_memory_limit(gif::MemoryLimit::Bytes(most));
     }
     let mut decoder = options.read_info(source).map_err(bad)?;
     let mut canvas = Canvas::new(size)?;
     for _ in 0..reel.frames {
         check()?;
-        let frame = match decoder.read_next_frame() {
-            Ok(Some(frame)) => frame,
+        let frame = match decoder.next_frame_info() {
+            Ok(Some(frame)) => frame.clone(),
             Ok(None) => break,
             Err(error) => return shown_so_far(canvas, reel, bad(error)),
         };
+        let bytes = as_count(decoder.buffer_size());
+        // A frame may be larger than the canvas, but then nobody knows what should be seen.
+        if bytes > most {
+            return shown_so_far(canvas, reel, bad("a frame is larger than the picture"));
+        }
+        let mut pixels = zeroed(bytes)?;
+        if let Err(error) = decoder.read_into_buffer(&mut pixels) {
+            return shown_so_far(canvas, reel, bad(error));
+        }
         canvas.show(&Patch {
             left: u32::from(frame.left),
             top: u32::from(frame.top),
             width: u32::from(frame.width),
-            pixels: &frame.buffer,
+            pixels: &pixels,
             blend: Blend::Over,
             disposal: match frame.dispose {
                 gif::DisposalMethod::Any | gif::DisposalMethod::Keep => Disposal::Keep,
@@ -275,4 +288,32 @@ fn finished(canvas: Canvas, reel: Reel) -> Result<Film, ImageError> {
         return Err(bad("it has no frames"));
     }
     Ok(canvas.into_film(reel.repeats))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::sniff::skip_screen;
+    use super::super::super::testing;
+    use super::*;
+
+    #[test]
+    fn a_small_gif_may_say_much() {
+        let mut file = testing::gif(&[&testing::corners(4, 4)]);
+        let reel = Reel::STILL;
+        let silent = gif(&file, (4, 4), reel, &|| Ok(())).unwrap();
+        let mut reader = Reader(&file);
+        skip_screen(&mut reader).unwrap();
+        let start = file.len() - reader.0.len();
+        let block = [&[255][..], &[b'x'; 255]].concat();
+        let told = [b"\x21\xff\x0bXMP DataXMP", &block.repeat(20)[..], b"\0"].concat();
+        file.splice(start..start, told);
+        assert_eq!(gif(&file, (4, 4), reel, &|| Ok(())), Ok(silent));
+    }
+
+    #[test]
+    fn a_frame_is_no_larger_than_its_gif() {
+        let file = testing::gif(&[&testing::corners(40, 40)]);
+        let found = gif(&file, (4, 4), Reel::STILL, &|| Ok(()));
+        assert_eq!(found.unwrap_err().as_str(), "bad-picture");
+    }
 }

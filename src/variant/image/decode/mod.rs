@@ -4,6 +4,8 @@ mod canvas;
 mod jpeg;
 mod still;
 
+pub(super) use self::avif::{AvifMetadata, avif_metadata};
+
 use image::ImageDecoder;
 use image::metadata::Orientation;
 
@@ -142,6 +144,21 @@ impl Opened<'_> {
         }
     }
 
+    /// Whether there are frames after the first.
+    pub(super) fn is_film(&self) -> bool {
+        self.sniffed.reel.frames > 1
+    }
+
+    /// Whether its pixels may be transparent, so far as the format tells.
+    pub(super) fn may_have_alpha(&self) -> bool {
+        self.sniffed.format != SourceFormat::Jpeg
+    }
+
+    /// By how much it is reduced while it is decoded for `demand`.
+    pub(super) fn reduction(&self, demand: Demand) -> u8 {
+        self.served(demand).reduction
+    }
+
     /// What the decoder will do, given what is asked for.
     fn served(&self, demand: Demand) -> Demand {
         Demand {
@@ -189,7 +206,9 @@ impl Opened<'_> {
             },
         );
         let film = match (self.reader, self.sniffed.format) {
-            (Reader::Jpeg(kind), _) => Film::still(jpeg::decode(source, kind, served.reduction)?),
+            (Reader::Jpeg(kind), _) => {
+                Film::still(jpeg::decode(source, kind, served.reduction, check)?)
+            }
             (Reader::Avif(container), _) => Film::still(container.decode()?),
             (Reader::Gif, _) => animation::gif(source, size, reel, check)?,
             (Reader::Image(_), SourceFormat::Png) if frames > 1 => {

@@ -1,5 +1,6 @@
 use flate2::Crc;
 
+use super::super::decode::{AvifMetadata, avif_metadata};
 use super::super::sniff::{
     Reader, SourceFormat, next_png_chunk, next_segment, next_webp_chunk, skip_blocks,
     skip_frame_head, skip_screen,
@@ -15,9 +16,11 @@ pub(in super::super) fn strip(source: &[u8], format: SourceFormat, keep: Keep) -
         SourceFormat::Png => png(source, keep),
         SourceFormat::Webp => webp(source, keep),
         SourceFormat::Gif => gif(source),
-        SourceFormat::Bmp | SourceFormat::Tiff | SourceFormat::Avif => None,
+        SourceFormat::Avif => avif(source, keep),
+        SourceFormat::Bmp | SourceFormat::Tiff => None,
     };
-    stripped.filter(|stripped| stripped != source)
+    // An end put to what had none is nothing dropped.
+    stripped.filter(|stripped| !stripped.starts_with(source))
 }
 
 /// What is kept of Exif when the pixels stay as they lie.
@@ -84,25 +87,24 @@ fn push_segment(file: &mut Vec<u8>, kind: u8, content: &[u8]) -> Option<()> {
 
 /// Coded data, tables and further scans as far as the end of the picture.
 fn scans(mut reader: Reader<'_>, file: &mut Vec<u8>) -> Option<()> {
-    // Ends with the picture; one that is cut short is given up.
+    // Ends with the picture. One that is cut short is shown as far as it goes, and so gets an end there.
     loop {
-        let start = memchr::memchr(0xff, reader.0)?;
+        let start = memchr::memchr(0xff, reader.0).unwrap_or(reader.0.len());
         file.extend_from_slice(reader.take(start)?);
-        let after = reader.0.get(1)?;
-        match after {
+        match reader.0.get(1) {
             // A coded 0xff, a restart, or fill bytes.
-            0x00 | 0xd0..=0xd7 => file.extend_from_slice(reader.take(2)?),
-            0xff => file.extend_from_slice(reader.take(1)?),
-            0xd9 => {
-                file.extend_from_slice(&[0xff, 0xd9]);
-                return Some(());
-            }
-            _ => match next_segment(&mut reader).ok()?? {
-                (0xe0..=0xef | 0xfe, _) => {}
-                (kind, segment) => push_segment(file, kind, segment)?,
+            Some(0x00 | 0xd0..=0xd7) => file.extend_from_slice(reader.take(2)?),
+            Some(0xff) => file.extend_from_slice(reader.take(1)?),
+            Some(0xd9) | None => break,
+            Some(_) => match next_segment(&mut reader).ok()? {
+                Some((0xe0..=0xef | 0xfe, _)) => {}
+                Some((kind, segment)) => push_segment(file, kind, segment)?,
+                None => break,
             },
         }
     }
+    file.extend_from_slice(&[0xff, 0xd9]);
+    Some(())
 }
 
 /// PNG, third edition §5 and §11.
@@ -110,10 +112,13 @@ fn png(source: &[u8], keep: Keep) -> Option<Vec<u8>> {
     let mut reader = Reader(source);
     let mut file = reader.take(8)?.to_vec();
     let mut is_over = false;
-    // Ends with the picture; one that is cut short is given up.
+    // Ends with the picture, or with the bytes: decoders do not insist on its end.
     while !is_over {
         let before = reader.0;
-        let (kind, content) = next_png_chunk(&mut reader)?;
+        let Some((kind, content)) = next_png_chunk(&mut reader) else {
+            push_chunk(&mut file, *b"IEND", &[])?;
+            break;
+        };
         let whole = before.get(..before.len() - reader.0.len())?;
         match &kind {
             b"IHDR" | b"PLTE" | b"IDAT" | b"IEND" | b"tRNS" | b"gAMA" | b"cHRM" | b"sRGB"
@@ -159,7 +164,7 @@ fn webp(source: &[u8], keep: Keep) -> Option<Vec<u8>> {
     let mut reader = Reader(source);
     let (mut file, length) = (reader.take(4)?.to_vec(), reader.array()?);
     let length = usize::try_from(u32::from_le_bytes(length)).ok()?;
-    let mut reader = Reader(reader.take(length)?);
+    let mut reader = Reader(reader.take(length.min(reader.0.len()))?);
     file.extend_from_slice(&[0; 4]);
     file.extend_from_slice(reader.take(4)?);
     let mut flags_at = None;
@@ -237,5 +242,45 @@ fn gif(source: &[u8]) -> Option<Vec<u8>> {
         if is_kept {
             file.extend_from_slice(block.get(..block.len() - reader.0.len())?);
         }
+    }
+}
+
+/// Exif and XMP are written over where they lie, so that no other part of the file moves.
+fn avif(source: &[u8], keep: Keep) -> Option<Vec<u8>> {
+    let mut file = source.to_vec();
+    for AvifMetadata { is_exif, places } in avif_metadata(source)? {
+        let parts = places.iter().map(|place| source.get(place.clone()));
+        let content = parts.collect::<Option<Vec<_>>>()?.concat();
+        let mut other = if is_exif {
+            exif_item(&content, keep)
+        } else {
+            Vec::new()
+        };
+        // Spaces are text that says nothing.
+        other.resize(content.len(), if is_exif { 0 } else { b' ' });
+        let mut rest = Reader(&other);
+        for place in places {
+            let part = rest.take(place.len())?;
+            file.get_mut(place)?.copy_from_slice(part);
+        }
+    }
+    Some(file)
+}
+
+/// As ISO/IEC 23008-12 annex A.2.1 has it, in no more bytes than before.
+fn exif_item(item: &[u8], keep: Keep) -> Vec<u8> {
+    const NOTHING: &[u8] = b"MM\0*\0\0\0\x08\0\0\0\0\0\0";
+    let offset = item.first_chunk().map_or(0, |at| u32::from_be_bytes(*at));
+    let start = usize::try_from(offset)
+        .ok()
+        .and_then(|at| at.checked_add(4));
+    let exif = start.and_then(|start| item.get(start..));
+    let kept = exif.and_then(|exif| exif::rebuilt(exif, keep, None));
+    let fits = |exif: &[u8]| exif.len() + 4 <= item.len();
+    let kept = kept.filter(|kept| fits(kept));
+    match kept.as_deref() {
+        Some(kept) => [&[0; 4], kept].concat(),
+        None if fits(NOTHING) => [&[0; 4], NOTHING].concat(),
+        None => Vec::new(),
     }
 }

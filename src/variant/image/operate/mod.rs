@@ -11,6 +11,7 @@ mod smart;
 pub(super) use self::light::luma;
 pub(super) use self::orientation::Turn;
 pub(super) use self::plan::{Focus, Plan};
+pub(super) use self::resize::resizing_bytes;
 
 use image::metadata::Orientation;
 

@@ -279,7 +279,7 @@ fn product(a: u32, b: u32) -> u64 {
     clippy::cast_sign_loss,
     reason = "the cast saturates"
 )]
-fn round(pixels: f64) -> u32 {
+pub(super) fn round(pixels: f64) -> u32 {
     pixels.round() as u32
 }
 

@@ -5,15 +5,14 @@ use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer
 
 use super::super::error::ImageError;
 use super::super::raster::{Channels, Raster};
-use super::plan::Part;
+use super::plan::{Part, Plan};
 
 /// From this reduction on, a box filter first takes the picture to twice the target: some 4 × less work
 /// for the same look, because Lanczos' support grows with the reduction.
 const BOX_FROM: f64 = 4.0;
 
-/// A resizer that has seen more pixels than these lets go of its buffers, so that an idle thread holds
-/// some megabytes at most.
-const KEPT_PIXELS_MAX: u64 = 1 << 20;
+/// A resizer lets go of larger buffers, so that an idle thread holds some megabytes at most.
+const KEPT_BYTES_MAX: usize = 4 << 20;
 
 thread_local! {
     static RESIZER: RefCell<Resizer> = RefCell::new(Resizer::new());
@@ -77,6 +76,26 @@ impl Part {
     }
 }
 
+/// What a resize holds at its peak, with its result: a source that may have `alpha`, of that many stored pixels, is
+/// copied whole to be weighed by it; columns of the source are brought to the height of the result; and what a box
+/// filter leaves is twice the target both ways.
+pub(in super::super) fn resizing_bytes(
+    plan: &Plan,
+    alpha: Option<(u32, u32)>,
+    reduction: u8,
+) -> u64 {
+    const BYTES: u64 = 4;
+    const BETWEEN: u64 = 2;
+    let weighed = alpha.map_or(0, |(width, height)| u64::from(width) * u64::from(height));
+    // A filter reaches a little beyond the part.
+    let columns = (plan.part.width / f64::from(reduction.max(1))).ceil() + 2.0;
+    let columns = super::plan::round(columns);
+    let (width, height) = (u64::from(plan.size.0), u64::from(plan.size.1));
+    let turned = u64::from(columns).saturating_mul(height * BETWEEN);
+    let results = width * height * (BETWEEN * BETWEEN + 1);
+    BYTES.saturating_mul(weighed.saturating_add(turned).saturating_add(results))
+}
+
 /// Rounding may have led a hair over an edge.
 fn inside(source: &Raster, part: Part) -> Part {
     let (width, height) = (f64::from(source.width), f64::from(source.height));
@@ -118,7 +137,7 @@ fn convolve(
     let mut into = Image::new(width, height, pixel);
     RESIZER.with_borrow_mut(|resizer| {
         let resized = resizer.resize(&from, &mut into, &options);
-        if source.pixel_count() > KEPT_PIXELS_MAX {
+        if resizer.size_of_internal_buffers() > KEPT_BYTES_MAX {
             resizer.reset_internal_buffers();
         }
         resized.map_err(|error| failed(&error))
@@ -269,5 +288,37 @@ mod tests {
         let large = resize(&halves(4, 2, Channels::Grey), Part::whole((4, 2)), (40, 20)).unwrap();
         let ends = (large.pixels[0], large.pixels[39]);
         assert!(ends.0 < 20 && ends.1 > 190, "{ends:?}");
+    }
+
+    #[test]
+    fn an_idle_thread_holds_no_large_buffers() {
+        let source = halves(1000, 1000, Channels::Rgb);
+        resize(&source, Part::whole((1000, 1000)), (990, 4000)).unwrap();
+        let held = RESIZER.with_borrow(Resizer::size_of_internal_buffers);
+        assert!(held <= KEPT_BYTES_MAX, "{held}");
+    }
+
+    #[test]
+    fn what_a_resize_takes_is_announced() {
+        let plan = Plan {
+            part: Part::whole((1000, 500)),
+            size: (990, 400),
+            turn: super::super::Turn::of(image::metadata::Orientation::NoTransforms),
+            canvas: None,
+        };
+        for (channels, alpha) in [(Channels::Rgba, Some((1000, 500))), (Channels::Cmyk, None)] {
+            let source = halves(1000, 500, channels);
+            let mut resizer = Resizer::new();
+            let from = ImageRef::new(1000, 500, &source.pixels, PixelType::U8x4).unwrap();
+            let mut into = Image::new(990, 400, PixelType::U8x4);
+            let options = ResizeOptions::new().use_alpha(alpha.is_some());
+            resizer.resize(&from, &mut into, &options).unwrap();
+            let held = resizer.size_of_internal_buffers() + into.buffer().len();
+            let announced = resizing_bytes(&plan, alpha, 1);
+            assert!(
+                u64::try_from(held).unwrap() <= announced,
+                "{held} {announced}"
+            );
+        }
     }
 }

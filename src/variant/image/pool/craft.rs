@@ -72,19 +72,20 @@ impl Craft for Codecs {
         let together = all
             .iter()
             .map(|recipe| demand(recipe, &opened))
-            // One that asks for more frames than allowed fails alone.
+            // One that asks for more frames than allowed, or than there is memory for, fails alone.
             .filter(|demand| opened.check(*demand).is_ok())
-            .fold(own, Demand::and);
+            .fold(own, |all, demand| {
+                let both = all.and(demand);
+                let decoding = opened.decoding_bytes(both);
+                let bytes = decoding.saturating_add(cooking_bytes(recipe, &opened, both));
+                let fits = bytes <= self.limits.memory_bytes;
+                if fits { both } else { all }
+            });
         Ok(Look {
             own,
             together,
             decoding_bytes: opened.decoding_bytes(together),
-            cooking_bytes: cooking_bytes(
-                recipe,
-                opened.size,
-                opened.orientation,
-                opened.frames(own),
-            ),
+            cooking_bytes: cooking_bytes(recipe, &opened, together),
         })
     }
 

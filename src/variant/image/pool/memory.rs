@@ -52,7 +52,12 @@ impl Memory {
     }
 
     fn reserve(self: &Arc<Self>, bytes: u64, ticket: &Ticket) -> Result<Reservation, ImageError> {
-        if bytes > self.limit {
+        let most = if ticket.is_modest {
+            self.limit / 2
+        } else {
+            self.limit
+        };
+        if bytes > most {
             return Err(ImageError::TooLarge {
                 what: "what decoding would take",
             });
@@ -61,7 +66,7 @@ impl Memory {
         loop {
             let turns = {
                 let mut state = self.state.lock();
-                if state.used.saturating_add(bytes) <= self.limit {
+                if state.used.saturating_add(bytes) <= most {
                     state.used += bytes;
                     return Ok(Reservation {
                         memory: Arc::clone(self),
@@ -74,6 +79,9 @@ impl Memory {
             // Not under the lock: what is let go of gives its memory back.
             if (self.spare)() {
                 continue;
+            }
+            if ticket.is_modest {
+                return Err(ImageError::QueueFull);
             }
             let mut state = self.state.lock();
             if state.turns == turns {
@@ -110,6 +118,8 @@ impl Drop for Reservation {
 pub(super) struct Ticket {
     cancelled: Arc<AtomicBool>,
     memory: Arc<Memory>,
+    /// Whether half of the memory is left to others, and nothing is waited for.
+    is_modest: bool,
 }
 
 impl Ticket {
@@ -117,6 +127,15 @@ impl Ticket {
         Self {
             cancelled: Arc::default(),
             memory: Arc::clone(memory),
+            is_modest: false,
+        }
+    }
+
+    /// The same for a job that nobody waits for: what takes long and is never hurried must not hold what answers need.
+    pub(super) fn modest(&self) -> Self {
+        Self {
+            is_modest: true,
+            ..self.clone()
         }
     }
 
@@ -170,6 +189,19 @@ mod tests {
         assert_eq!(thread.join().unwrap(), Err(ImageError::Cancelled));
         let refused = second.reserve(101).map(|r| r.bytes);
         assert_eq!(refused.unwrap_err().as_str(), "too-large");
+    }
+
+    #[test]
+    fn who_is_modest_leaves_half_and_does_not_wait() {
+        let memory = Memory::new(100, Box::new(|| false));
+        let modest = Ticket::new(&memory).modest();
+        let reserve = |bytes| modest.reserve(bytes).map(|reserved| reserved.bytes);
+        assert_eq!(reserve(50), Ok(50));
+        assert_eq!(reserve(51).unwrap_err().as_str(), "too-large");
+        let _others = Ticket::new(&memory).reserve(30).unwrap();
+        assert_eq!(reserve(20), Ok(20));
+        assert_eq!(reserve(21), Err(ImageError::QueueFull));
+        assert_eq!(memory.used(), 30);
     }
 
     #[test]

@@ -507,3 +507,30 @@ async fn threads_are_nice_and_the_process_is_not() {
     assert_eq!(told.recv().unwrap(), (own + worker::NICENESS).min(19));
     assert_eq!(rustix::process::getpriority_process(None).unwrap(), own);
 }
+
+#[tokio::test]
+async fn too_many_frames_are_the_fault_of_who_wants_them() {
+    let frames =
+        [1, 2, 3, 4, 5, 6, 7, 8].map(|n| testing::noise(30 + n, 30).crop_imm(n, 0, 30, 30));
+    let source = Bytes::from(testing::gif(&frames.iter().collect::<Vec<_>>()));
+    let few = ImageWorkers {
+        max_frames: 2,
+        ..ImageWorkers::default()
+    };
+    let little = ImageWorkers {
+        memory_bytes: 40_000,
+        ..ImageWorkers::default()
+    };
+    for limits in [few, little] {
+        let pool = ImagePool::new(limits);
+        let all = pool.announce(order(1, "width=20&format=webp"));
+        let one = pool.announce(order(1, "width=20&anim=0&format=png"));
+        let refused = all.render(source.clone(), |_| false).await.unwrap_err();
+        assert_eq!(
+            (refused.error.as_str(), refused.of_source),
+            ("too-large", false)
+        );
+        let made = one.render(source.clone(), |_| false).await;
+        assert_eq!(made.map(|picture| picture.width), Ok(20));
+    }
+}

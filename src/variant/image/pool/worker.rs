@@ -133,7 +133,11 @@ impl<C: Craft> Shared<C> {
         if !job.ticket.is_cancelled() && job.started.send(()).is_ok() {
             self.counters.waited(self.now().saturating_sub(job.came));
             let begun = processor_time();
-            let outcome = self.make(source, urgency, &job.recipe, &job.file, &job.ticket);
+            let ticket = match urgency {
+                Urgency::Answer | Urgency::Behind => job.ticket.clone(),
+                Urgency::Upgrade => job.ticket.modest(),
+            };
+            let outcome = self.make(source, urgency, &job.recipe, &job.file, &ticket);
             spent = processor_time().saturating_sub(begun);
             let made = outcome.as_ref().ok();
             let lengths = made.map(|picture| (job.file.len() as u64, picture.bytes.len() as u64));
@@ -257,6 +261,10 @@ impl<C: Craft> Shared<C> {
             Ok(decoded) => decoded,
             // Only this job is not wanted any more: the claim passes on.
             Err(ImageError::Cancelled) => return Err(JobRefused::of_form(ImageError::Cancelled)),
+            // Its first frame alone may fit.
+            Err(error @ ImageError::TooLarge { .. }) if look.own.all_frames => {
+                return Err(JobRefused::of_form(error));
+            }
             Err(error) => {
                 claim.close(Some(Err(&error)));
                 return Err(JobRefused::of_source(error));

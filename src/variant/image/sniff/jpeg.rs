@@ -4,6 +4,8 @@ use super::unsupported;
 
 /// A progressive picture may come in very many scans, each of which walks over all of it.
 const SCANS_MAX: usize = 100;
+/// Pixels of all scans together; usual pictures of 100 megapixels have some 10 scans.
+const SCANNED_PIXELS_MAX: u64 = 1_200_000_000;
 
 /// What of a JPEG's making decides who decodes it and what that takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,8 +52,14 @@ fn judge(frame: Option<JpegKind>, scan: &[u8], bytes: &[u8]) -> Result<JpegKind,
         return unsupported("a JPEG scan before its frame");
     };
     let scans = memchr::memmem::find_iter(bytes, &[0xff, 0xda]);
-    if scans.take(SCANS_MAX + 1).count() > SCANS_MAX {
+    let scans = scans.take(SCANS_MAX + 1).count();
+    if scans > SCANS_MAX {
         return unsupported("a JPEG of more than 100 scans");
+    }
+    let pixels = u64::from(frame.width) * u64::from(frame.height);
+    let scanned = u64::try_from(scans).map(|scans| scans.saturating_mul(pixels));
+    if scanned.is_ok_and(|scanned| scanned > SCANNED_PIXELS_MAX) {
+        return unsupported("a JPEG of many scans for its size");
     }
     Ok(JpegKind {
         is_interleaved: scan.first().is_some_and(|count| *count >= frame.components),
@@ -114,4 +122,25 @@ pub(in super::super) fn next_segment<'a>(
         .and_then(|length| length.checked_sub(2))
         .and_then(|length| reader.take(usize::from(length)));
     Ok(segment.map(|segment| (kind, segment)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_picture_may_have_fewer_scans() {
+        let judged = |side, scans| {
+            let frame = JpegKind {
+                width: side,
+                height: side,
+                components: 3,
+                is_progressive: true,
+                is_interleaved: true,
+            };
+            judge(Some(frame), &[3], &[0xff, 0xda].repeat(scans)).is_ok()
+        };
+        assert!(judged(7000, 12) && judged(1000, 100));
+        assert!(!judged(7000, 60) && !judged(1000, 101));
+    }
 }

@@ -48,9 +48,13 @@ impl Draft {
                 format,
                 ..Wish::default()
             },
-            WishedFormat::Exactly(ImageFormat::Gif) => Wish {
+            // They have no quality, and a GIF has no metadata.
+            WishedFormat::Exactly(ImageFormat::Png | ImageFormat::Gif) => Wish {
                 quality: None,
                 is_quality_searched: false,
+                metadata: wish
+                    .metadata
+                    .filter(|_| format != WishedFormat::Exactly(ImageFormat::Gif)),
                 ..wish
             },
             WishedFormat::Original | WishedFormat::Negotiated | WishedFormat::Exactly(_) => wish,

@@ -22,6 +22,15 @@ pub(super) const WHOLE: u16 = 10_000;
 /// Percent-decoded, a plus sign for a space as forms write it. A percent sign without two hexadecimal digits means
 /// itself (`crop=50%,50%,0,0`); what is no UTF-8 then becomes a character that no value has.
 pub(super) fn decoded(text: &str) -> Cow<'_, str> {
+    unescaped(text, b' ')
+}
+
+/// The same of text in a path, where a plus sign means itself (RFC 3986 §3.3).
+pub(super) fn decoded_in_path(text: &str) -> Cow<'_, str> {
+    unescaped(text, b'+')
+}
+
+fn unescaped(text: &str, plus: u8) -> Cow<'_, str> {
     if !text.bytes().any(|byte| byte == b'%' || byte == b'+') {
         return Cow::Borrowed(text);
     }
@@ -37,7 +46,7 @@ pub(super) fn decoded(text: &str) -> Cow<'_, str> {
                 }
                 _ => bytes.push(b'%'),
             },
-            (b'+', _) => bytes.push(b' '),
+            (b'+', _) => bytes.push(plus),
             (byte, _) => bytes.push(*byte),
         }
     }
@@ -357,6 +366,7 @@ mod tests {
         ] {
             assert_eq!(decoded(text), expect, "{text}");
         }
+        assert_eq!(decoded_in_path("a%20b+c"), "a b+c");
     }
 
     #[test]

@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use image::metadata::Orientation;
 
 use super::super::super::error::ImageError;
@@ -143,6 +145,28 @@ fn orientation((quarters, mirror): (u8, Option<u8>)) -> Option<Orientation> {
     Orientation::from_exif(number)
 }
 
+/// Exif or XMP in a file.
+pub(in super::super::super) struct AvifMetadata {
+    pub(in super::super::super) is_exif: bool,
+    /// Parts of the file, in their order.
+    pub(in super::super::super) places: Vec<Range<usize>>,
+}
+
+/// What a file says besides its picture; `None` if its places are not all known.
+pub(in super::super::super) fn avif_metadata(source: &[u8]) -> Option<Vec<AvifMetadata>> {
+    let (_, content) = boxes(source).find(|(kind, _)| kind == b"meta")?;
+    let meta = meta_of(content)?;
+    let told = meta.items.iter();
+    let told = told.filter(|(_, kind)| matches!(kind, b"Exif" | b"mime"));
+    told.map(|(item, kind)| {
+        Some(AvifMetadata {
+            is_exif: kind == b"Exif",
+            places: meta.places_of(source, *item)?,
+        })
+    })
+    .collect()
+}
+
 impl<'a> Meta<'a> {
     fn kind_of(&self, item: u32) -> Option<&[u8; 4]> {
         let found = self.items.iter().find(|(number, _)| *number == item);
@@ -184,6 +208,25 @@ impl<'a> Meta<'a> {
         let offset = usize::try_from(u32::from_be_bytes(*offset)).ok()?;
         let exif = rest.get(offset..)?;
         (exif.len() <= EXIF_BYTES_MAX).then(|| exif.to_vec())
+    }
+
+    fn places_of(&self, source: &[u8], item: u32) -> Option<Vec<Range<usize>>> {
+        let place = self.places.iter().find(|place| place.item == item)?;
+        let (start, end) = if place.is_inside {
+            let start = self.inside.as_ptr().addr() - source.as_ptr().addr();
+            (start, start + self.inside.len())
+        } else {
+            (0, source.len())
+        };
+        let extents = place.extents.iter().map(|(offset, length)| {
+            let from = start.checked_add(usize::try_from(*offset).ok()?)?;
+            let to = match usize::try_from(*length).ok()? {
+                0 => end,
+                length => from.checked_add(length)?,
+            };
+            (from <= to && to <= end).then_some(from..to)
+        });
+        extents.collect()
     }
 
     /// All parts of a thing. Each byte of the source counts once, or the parts could add up to anything.

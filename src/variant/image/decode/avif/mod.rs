@@ -10,6 +10,7 @@ use re_rav1d::dav1d::pixel::YUVRange;
 use re_rav1d::dav1d::{self, PixelLayout, Settings};
 
 pub(super) use self::container::Container;
+pub(in super::super) use self::container::{AvifMetadata, avif_metadata};
 use self::planes::Coding;
 use super::super::colour::coded_profile;
 use super::super::error::ImageError;

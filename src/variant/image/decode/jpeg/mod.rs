@@ -10,7 +10,7 @@ use super::super::error::ImageError;
 use super::super::metadata::orientation_of;
 use super::super::raster::{Channels, Raster};
 use super::super::sniff::{JpegKind, Reader, next_segment};
-use super::{Header, PROFILE_BYTES_MAX, bad, checked};
+use super::{Check, Header, PROFILE_BYTES_MAX, bad, checked};
 
 const EXIF_NAME: &[u8] = b"Exif\0\0";
 const PROFILE_NAME: &[u8] = b"ICC_PROFILE\0";
@@ -129,7 +129,8 @@ pub(super) fn reduction(kind: JpegKind, source_bytes: usize, wanted: u8) -> u8 {
     plan(kind, source_bytes, wanted).1
 }
 
-/// The result, with jpeg-decoder the planes that it is made of, and a progressive picture's coefficients.
+/// The result, with jpeg-decoder the planes that it is made of, and the coefficients of a picture in several scans: all
+/// decoders keep a progressive one's, libjpeg-turbo those of any.
 pub(super) fn decoding_bytes(kind: JpegKind, source_bytes: usize, wanted: u8) -> u64 {
     const COEFFICIENT_BYTES: u64 = 2;
     let (decoder, reduction) = plan(kind, source_bytes, wanted);
@@ -143,7 +144,7 @@ pub(super) fn decoding_bytes(kind: JpegKind, source_bytes: usize, wanted: u8) ->
         #[cfg(feature = "native-codecs")]
         Decoder::Turbo => result,
     };
-    let coefficients = if kind.is_progressive {
+    let coefficients = if kind.is_progressive || !kind.is_interleaved {
         samples * COEFFICIENT_BYTES
     } else {
         0
@@ -151,12 +152,21 @@ pub(super) fn decoding_bytes(kind: JpegKind, source_bytes: usize, wanted: u8) ->
     result + planes + coefficients
 }
 
-pub(super) fn decode(source: &[u8], kind: JpegKind, wanted: u8) -> Result<Raster, ImageError> {
+pub(super) fn decode(
+    source: &[u8],
+    kind: JpegKind,
+    wanted: u8,
+    check: Check<'_>,
+) -> Result<Raster, ImageError> {
+    #[cfg(not(feature = "native-codecs"))]
+    let _only_between_two_decoders = check;
     let (decoder, reduction) = plan(kind, source.len(), wanted);
     checked(match decoder {
         #[cfg(feature = "native-codecs")]
-        Decoder::Turbo => turbo::decode(source, kind, reduction)
-            .or_else(|_| again_in_rust(source, kind, reduction))?,
+        Decoder::Turbo => turbo::decode(source, kind, reduction).or_else(|_| {
+            check()?;
+            again_in_rust(source, kind, reduction)
+        })?,
         Decoder::Zune => with_zune(source, kind)?,
         Decoder::Thorough => with_jpeg_decoder(source, kind, reduction)?,
     })
@@ -214,4 +224,28 @@ fn with_jpeg_decoder(source: &[u8], kind: JpegKind, reduction: u8) -> Result<Ras
         channels,
         pixels,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn coefficients_of_several_scans_are_announced() {
+        let bytes = |is_progressive, is_interleaved| {
+            let kind = JpegKind {
+                width: 1600,
+                height: 1600,
+                components: 3,
+                is_progressive,
+                is_interleaved,
+            };
+            decoding_bytes(kind, 1 << 20, 1)
+        };
+        let coefficients = 2 * 3 * 1600 * 1600;
+        for (is_progressive, is_interleaved) in [(true, true), (true, false), (false, false)] {
+            let found = bytes(is_progressive, is_interleaved);
+            assert!(found >= bytes(false, true) + coefficients, "{found}");
+        }
+    }
 }

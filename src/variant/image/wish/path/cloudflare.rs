@@ -19,7 +19,7 @@ pub(super) fn read(
     };
     for option in listed.split(',') {
         let (name, value) = option.split_once('=').unwrap_or((option, ""));
-        let value = values::decoded(value);
+        let value = values::decoded_in_path(value);
         match vendor::in_ours(&[Vendor::Cloudflare], name, &value) {
             Some(pairs) => {
                 for (parameter, value) in pairs {

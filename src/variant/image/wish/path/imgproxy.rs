@@ -51,7 +51,7 @@ pub(super) fn read(
         source.query = query.map(str::to_owned);
     }
     for option in listed {
-        let option = values::decoded(option);
+        let option = values::decoded_in_path(option);
         let parts: Vec<&str> = option.split(':').collect();
         if let [name, values @ ..] = &*parts {
             read_option(options, name, values)?;
@@ -73,7 +73,7 @@ fn plain(text: &str) -> (String, Option<String>) {
         Some((picture, format)) => (picture, Some(format.to_owned())),
         None => (text, None),
     };
-    (values::decoded(picture).into_owned(), format)
+    (values::decoded_in_path(picture).into_owned(), format)
 }
 
 fn in_base64(text: &str) -> Option<(String, Option<String>)> {

@@ -15,7 +15,7 @@ pub(super) fn read(
     let Some((modifiers, picture)) = parts else {
         return Ok(None);
     };
-    let modifiers = values::decoded(modifiers);
+    let modifiers = values::decoded_in_path(modifiers);
     let (mut flips, mut flops) = (false, false);
     for modifier in modifiers.split(['&', ',']).filter(|text| *text != "_") {
         let (name, value) = modifier.split_once('_').unwrap_or((modifier, ""));

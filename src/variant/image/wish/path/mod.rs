@@ -375,6 +375,7 @@ mod tests {
             "width=3&height=4&fit=stretch",
             "/a/b.jpg",
         );
+        check(style, "/insecure/w:3/plain/a+b.jpg", "width=3", "/a+b.jpg");
         for path in [
             "/a/plain/b.jpg",
             "/insecure",
