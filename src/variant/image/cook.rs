@@ -718,7 +718,21 @@ mod tests {
         let stripped = strip(cut, SourceFormat::Jpeg, Keep::None).unwrap();
         assert!(stripped.ends_with(&[0xff, 0xd9]));
         assert!(memchr::memmem::find(&stripped, b"secr").is_none());
-        assert_eq!(film_of(&stripped), film_of(cut));
+        // With native codecs what is cut short is decoded by another decoder than what is whole.
+        let (whole, short) = (film_of(&stripped), film_of(cut));
+        let (whole, short) = (whole.first().unwrap(), short.first().unwrap());
+        assert_eq!((whole.width, whole.height), (short.width, short.height));
+        let pairs = whole.pixels.iter().zip(&short.pixels);
+        let distance: u64 = pairs.map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
+        let allowed = if cfg!(feature = "native-codecs") {
+            2
+        } else {
+            0
+        };
+        assert!(
+            distance <= allowed * whole.pixels.len() as u64,
+            "{distance}"
+        );
         let plain = strip(&file, SourceFormat::Jpeg, Keep::None).unwrap();
         let plain = &plain[..plain.len() - 2];
         assert_eq!(strip(plain, SourceFormat::Jpeg, Keep::None), None);

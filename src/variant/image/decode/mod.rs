@@ -398,10 +398,16 @@ mod tests {
             let right = decoded(Interleaved).unwrap();
             // Levels of the first block: Y 128, Cb 148, Cr 168.
             assert_eq!(right.pixels[..3], [184, 93, 163]);
-            assert!(
-                decoded(Progressive).unwrap() == right,
-                "progressive, {sampling}"
-            );
+            let progressive = decoded(Progressive).unwrap();
+            if cfg!(feature = "native-codecs") {
+                // libjpeg-turbo smooths over blocks of which it has the first coefficient alone.
+                let pairs = progressive.pixels.iter().zip(&right.pixels);
+                let distance: u64 = pairs.map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
+                let mean = distance / right.pixels.len() as u64;
+                assert!(mean < 16, "progressive, {sampling}: {mean}");
+            } else {
+                assert!(progressive == right, "progressive, {sampling}");
+            }
             // Another decoder, which mixes halved colours in another way.
             let separate = decoded(Separate).unwrap();
             let apart = separate.pixels.iter().zip(&right.pixels);
