@@ -20,7 +20,7 @@ const AVIF_PIXELS_MAX: u64 = 50_000_000;
 const SPEED_6_PIXELS_MAX: u64 = 6_000_000;
 /// …and speed 8 some 0.12 s, 9 half of that, with 15 and 25 % more bytes.
 const SPEED_8_PIXELS_MAX_BEST: u64 = 20_000_000;
-/// Speed 7 takes some 0.2 s a megapixel, with 8 % more bytes than 6.
+/// Speed 7 takes some 0.2 s a megapixel, with 11 % more bytes than 6.
 const SPEED_7_PIXELS_MAX_FIRST: u64 = 2_000_000;
 const SPEED_8_PIXELS_MAX_FIRST: u64 = 4_000_000;
 /// From here on halved colour shows in red edges and text.
