@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use crate::cache::FillError;
@@ -239,6 +239,10 @@ impl Refusal {
         }
         if let Self::Method(allowed) = self {
             headers.insert(ALLOW, allow(allowed));
+        }
+        // Who takes another coding gets an answer.
+        if matches!(self, Self::NotAcceptable | Self::Undecodable) {
+            headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
         }
         let received_status = match self {
             Self::Fill(error) => error.received_status(),

@@ -61,16 +61,22 @@ pub fn wanted<'a>(
     list::members(headers, field).filter_map(|member| {
         let mut pieces = list::split(member, b';');
         let name = pieces.next()?;
-        let weight = pieces.find_map(|piece| match piece {
-            [b'q' | b'Q', b'=', weight @ ..] => Some(weight),
-            _ => None,
-        });
+        let weight = pieces.find_map(weight_of);
         let quality = match weight {
             Some(weight) => Quality::parse(weight)?,
             None => Quality::FULL,
         };
         Some(Wanted { name, quality })
     })
+}
+
+/// The value of a parameter `q`. The grammar has no blanks around `=` (RFC 9110 §12.4.2), but who writes `q = 0` means it.
+fn weight_of(parameter: &[u8]) -> Option<&[u8]> {
+    let rest = parameter
+        .strip_prefix(b"q")
+        .or_else(|| parameter.strip_prefix(b"Q"))?;
+    let weight = rest.trim_ascii_start().strip_prefix(b"=")?;
+    Some(weight.trim_ascii_start())
 }
 
 /// Codings that the node knows by name; others cost an allocation each.
@@ -332,6 +338,8 @@ mod tests {
         check(&[], &[("br", 0), ("gzip", 0), ("identity", 1000)]);
         check(&[""], &[("br", 0), ("identity", 1)]);
         check(&["gzip;q=x"], &[("gzip", 0), ("identity", 1)]);
+        check(&["gzip;q = 0, br;q =0.5"], &[("gzip", 0), ("br", 500)]);
+        check(&["gzip;quality=0, br;q"], &[("gzip", 1000), ("br", 1000)]);
     }
 
     #[test]

@@ -9,6 +9,7 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod accept_encoding;
 mod collapse;
 mod compress;
 mod conditional;
