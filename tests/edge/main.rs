@@ -18,6 +18,7 @@ mod digest;
 mod disk_fault;
 mod disks;
 mod explain;
+mod first_byte;
 mod flights;
 mod freshness;
 mod image;
