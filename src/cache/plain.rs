@@ -18,6 +18,8 @@ use super::{FillError, Reader};
 
 /// Larger pieces are decoded away from the runtime's threads.
 const INLINE_DECODING_BYTES: usize = 4 << 10;
+/// What is decoded at a time. A piece may become a hundred times larger, and what it becomes is held at once.
+const FEED_BYTES: usize = 16 << 10;
 
 /// The origin's coding holds more than may be decoded: the body passes as it is.
 pub const CODING_TOO_LARGE: &str = "coding-too-large";
@@ -62,7 +64,10 @@ impl Work {
         let mut keeping = storable.then(|| self.keeping(&object, None, max_bytes));
         let (cache, id, ask) = (Arc::clone(&self.cache), self.id, Arc::clone(&self.ask));
         let turns = Arc::clone(&cache.encoding);
-        let mut reader = self.source.into_reader(&cache, &ask.zone.store, 0, None);
+        let mut feed = Feed {
+            reader: self.source.into_reader(&cache, &ask.zone.store, 0, None),
+            rest: Bytes::new(),
+        };
         let publish = |length| {
             pilot.publish_head(Head {
                 object: Arc::clone(&object),
@@ -81,7 +86,7 @@ impl Work {
         loop {
             let piece = tokio::select! {
                 biased;
-                piece = next(&mut reader) => piece?,
+                piece = feed.next() => piece?,
                 () = pilot.abandoned(), if ends_with_readers => return Err(FillError::Abandoned),
             };
             let last = piece.is_none();
@@ -132,10 +137,25 @@ impl Work {
     }
 }
 
-async fn next(reader: &mut Reader) -> Result<Option<Bytes>, FillError> {
-    std::future::poll_fn(|context| reader.poll_next(context))
-        .await
-        .transpose()
+/// The source, by at most [`FEED_BYTES`].
+struct Feed {
+    reader: Reader,
+    rest: Bytes,
+}
+
+impl Feed {
+    /// Cancel-safe.
+    async fn next(&mut self) -> Result<Option<Bytes>, FillError> {
+        if self.rest.is_empty() {
+            let piece = std::future::poll_fn(|context| self.reader.poll_next(context)).await;
+            let Some(piece) = piece.transpose()? else {
+                return Ok(None);
+            };
+            self.rest = piece;
+        }
+        let length = self.rest.len().min(FEED_BYTES);
+        Ok(Some(self.rest.split_to(length)))
+    }
 }
 
 /// One piece, or the end; a large one waits for its turn and is decoded away from the runtime's own threads.

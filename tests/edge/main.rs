@@ -21,6 +21,7 @@ mod explain;
 mod first_byte;
 mod flights;
 mod freshness;
+mod hostile_codings;
 mod image;
 mod image_load;
 mod image_parameters;

@@ -93,6 +93,11 @@ impl Program {
         }
     }
 
+    /// The number of its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The number of a series.
     pub async fn metric(&self, series: &str) -> f64 {
         let text = Client::plain(self.admin).get("/metrics").await;
