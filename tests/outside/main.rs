@@ -2,6 +2,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::indexing_slicing,
     clippy::string_slice,
     clippy::let_underscore_must_use,
     clippy::print_stderr,
@@ -10,5 +11,6 @@
 
 mod chromium;
 mod nginx;
+mod packages;
 mod pictures;
 mod support;

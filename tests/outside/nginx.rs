@@ -1,9 +1,9 @@
 //! nginx behind, curl before, the codings' own programs as judges.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::support::{Edge, Origin, curl, decode};
+use crate::support::{Edge, Origin, curl, decode, files_below};
 
 const CODINGS: [&str; 4] = ["identity", "gzip", "br", "zstd"];
 const VERSIONS: [&str; 2] = ["--http1.1", "--http2"];
@@ -31,17 +31,6 @@ fn copy_all(from: &Path, to: &Path) {
             copy_all(&path, &target);
         } else {
             fs::copy(&path, target).unwrap();
-        }
-    }
-}
-
-fn files_below(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            files_below(&path, found);
-        } else {
-            found.push(path);
         }
     }
 }

@@ -26,12 +26,17 @@ pub(crate) fn free_port() -> u16 {
 }
 
 /// Waits until `ready` holds; panics with `what` after a minute.
+pub(crate) fn wait_until(what: &str, ready: impl FnMut() -> bool) {
+    wait_within(Duration::from_secs(60), what, ready);
+}
+
+/// The same, with more patience or less.
 #[expect(
     clippy::disallowed_methods,
     reason = "other programs run on the machine's clock"
 )]
-pub(crate) fn wait_until(what: &str, mut ready: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(60);
+pub(crate) fn wait_within(patience: Duration, what: &str, mut ready: impl FnMut() -> bool) {
+    let end = Instant::now() + patience;
     while !ready() {
         assert!(Instant::now() < end, "{what} took too long");
         std::thread::sleep(Duration::from_millis(20));
@@ -165,6 +170,11 @@ pub(crate) struct Fetched {
 }
 
 impl Fetched {
+    pub(crate) fn status(&self) -> u16 {
+        let status = self.head.split_whitespace().nth(1);
+        status.and_then(|status| status.parse().ok()).unwrap()
+    }
+
     pub(crate) fn field(&self, name: &str) -> Option<String> {
         self.head.lines().find_map(|line| {
             let (field, value) = line.split_once(':')?;
@@ -200,6 +210,98 @@ pub(crate) fn curl(port: u16, path: &str, version: &str, coding: &str) -> Fetche
     Fetched {
         head: fs::read_to_string(head).unwrap(),
         body: fs::read(body).unwrap_or_default(),
+    }
+}
+
+/// What one request of several asks for.
+#[derive(Debug, Clone)]
+pub(crate) struct Ask {
+    path: String,
+    is_head: bool,
+    fields: Vec<(String, String)>,
+}
+
+impl Ask {
+    pub(crate) fn get(path: &str) -> Self {
+        Self {
+            path: path.to_owned(),
+            is_head: false,
+            fields: Vec::new(),
+        }
+    }
+
+    pub(crate) fn head(mut self) -> Self {
+        self.is_head = true;
+        self
+    }
+
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
+        self.fields.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub(crate) fn with_all(self, fields: &[(&str, &str)]) -> Self {
+        let one = |ask: Self, (name, value): &(&str, &str)| ask.with(name, value);
+        fields.iter().fold(self, one)
+    }
+}
+
+/// Asks one after the other with one curl over `version`, which keeps its connection.
+pub(crate) fn curl_all(port: u16, version: &str, asks: &[Ask]) -> Vec<Fetched> {
+    let folder = tempfile::tempdir().unwrap();
+    let place = |number: usize, what: &str| folder.path().join(format!("{number}.{what}"));
+    let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+    let mut lines = Vec::new();
+    for (number, ask) in asks.iter().enumerate() {
+        if number > 0 {
+            lines.push("next".to_owned());
+        }
+        let url = format!("https://localhost:{port}{}", ask.path);
+        lines.extend(["silent", "show-error", "insecure", "globoff"].map(str::to_owned));
+        lines.push(version.trim_start_matches('-').to_owned());
+        lines.push("max-time = 60".to_owned());
+        lines.push(format!("url = {}", quoted(&url)));
+        let (head, body) = (place(number, "head"), place(number, "body"));
+        lines.push(format!(
+            "dump-header = {}",
+            quoted(&head.display().to_string())
+        ));
+        lines.push(format!("output = {}", quoted(&body.display().to_string())));
+        if ask.is_head {
+            lines.push("head".to_owned());
+        }
+        for (name, value) in &ask.fields {
+            lines.push(format!("header = {}", quoted(&format!("{name}: {value}"))));
+        }
+    }
+    let config = folder.path().join("config");
+    fs::write(&config, lines.join("\n")).unwrap();
+    let status = Command::new("curl")
+        .args(["--disable", "--config"])
+        .arg(&config)
+        .status()
+        .unwrap_or_else(|error| panic!("curl must be installed for this test ({error})"));
+    assert!(status.success(), "curl {version} {asks:?}: {status}");
+    let fetched = |number| Fetched {
+        head: fs::read_to_string(place(number, "head")).unwrap(),
+        body: match asks.get(number).is_some_and(|ask| ask.is_head) {
+            // curl writes the head here as well.
+            true => Vec::new(),
+            false => fs::read(place(number, "body")).unwrap_or_default(),
+        },
+    };
+    (0..asks.len()).map(fetched).collect()
+}
+
+/// All files below a folder; links are followed.
+pub(crate) fn files_below(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).into_iter().flatten() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files_below(&path, found);
+        } else if path.is_file() {
+            found.push(path);
+        }
     }
 }
 
