@@ -426,7 +426,7 @@ fn read_dictionaries(section: Section<'_>) -> DictionaryConfig {
     );
     section.integer("keep_versions", &mut dictionaries.keep_versions);
     let is_edge = dictionaries.mode == DictionaryMode::Edge;
-    if is_edge && dictionaries.patterns.is_empty() {
+    if is_edge && dictionaries.patterns.is_empty() && !is_wrong {
         let wrong = Wrong::new(
             "the edge is to make answers against dictionaries and knows of none",
             "write match = [\"/assets/app.*.js\"] with the paths of your scripts and style sheets, or mode = \"off\"",
