@@ -419,11 +419,11 @@ fn read_dictionaries(section: Section<'_>) -> DictionaryConfig {
         ("edge", DictionaryMode::Edge),
     ];
     section.word("mode", &mut dictionaries.mode, &modes);
-    section.list(
-        "match",
-        &mut dictionaries.patterns,
-        field::dictionary_pattern,
-    );
+    let patterns = section.items("match", field::dictionary_pattern);
+    // What is written and wrong is told already.
+    let is_wrong = patterns.is_none() && section.has("match");
+    let patterns = patterns.unwrap_or_default().into_iter();
+    dictionaries.patterns = patterns.map(|(pattern, _)| pattern).collect();
     section.integer("keep_versions", &mut dictionaries.keep_versions);
     let is_edge = dictionaries.mode == DictionaryMode::Edge;
     if is_edge && dictionaries.patterns.is_empty() && !is_wrong {
