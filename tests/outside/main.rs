@@ -10,6 +10,7 @@
 )]
 
 mod chromium;
+mod dictionaries;
 mod nginx;
 mod packages;
 mod pictures;
