@@ -7,7 +7,7 @@ use crate::store::{Entry, EntryKey, Object, Tier};
 use crate::variant::{Announced, Coding, Order, Urgency};
 
 use super::flight::{Boarding, Landing, Pilot, Seat};
-use super::form::{Form, is_current, renewed, variant_key};
+use super::form::{Form, is_current, is_variant, renewed};
 use super::lookup::note_use;
 use super::marks::Mark;
 use super::{Ask, Cache, Served, Stored, Story};
@@ -44,7 +44,7 @@ pub(super) struct Wanted {
 
 impl Wanted {
     pub(super) fn new(cache: &Cache, source: &Object, form: Form) -> Self {
-        let key = form.key();
+        let key = form.key().into_owned();
         let id = cache.form_id(source, &key);
         Self { id, key, form }
     }
@@ -269,7 +269,7 @@ impl Cache {
         };
         match entry {
             Entry::Object(object)
-                if object.is_of(&variant_key(&source.object, key))
+                if is_variant(&object, &source.object, key)
                     && self.has_body(ask, &object).await =>
             {
                 Some((object, tier))
@@ -282,7 +282,7 @@ impl Cache {
     fn just_made(&self, ask: &Ask, id: u128, source: &Object, key: &str) -> Option<Stored> {
         match ask.zone.store.memory(&EntryKey::head(id))? {
             Entry::Object(object)
-                if object.is_of(&variant_key(source, key))
+                if is_variant(&object, source, key)
                     && is_current(&object, source)
                     && self.body_is_at_hand(ask, &object) =>
             {

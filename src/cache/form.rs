@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::header::{ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG};
@@ -44,18 +45,45 @@ pub enum Form {
 
 impl Form {
     /// Canonical text: equal forms of one version are one variant.
-    pub(super) fn key(&self) -> String {
+    pub(super) fn key(&self) -> Cow<'static, str> {
         match self {
-            Self::Coded(coding, _) => format!("coding={}", coding.token()),
-            Self::Plain(coding) => format!("plain;from={}", coding.token()),
-            Self::Delta(delta) => delta.key(),
-            Self::Picture(recipe) => format!("picture;{}", recipe.key()),
+            Self::Coded(Coding::Zstd, _) => "coding=zstd".into(),
+            Self::Coded(Coding::Brotli, _) => "coding=br".into(),
+            Self::Coded(Coding::Gzip, _) => "coding=gzip".into(),
+            Self::Plain(coding) => format!("plain;from={}", coding.token()).into(),
+            Self::Delta(delta) => delta.key().into(),
+            Self::Picture(recipe) => format!("picture;{}", recipe.key()).into(),
         }
     }
 }
 
 pub(super) fn variant_key(source: &Object, form: &str) -> String {
     format!("{}\u{1f}{:032x}\u{1f}{form}", source.key(), source.version)
+}
+
+/// Whether the key of `made` is the [`variant_key`], which is not written for it: this is on the way of each hit.
+pub(super) fn is_variant(made: &Object, source: &Object, form: &str) -> bool {
+    let (Some(own), Some(key)) = (made.key_bytes(), source.key_bytes()) else {
+        return false;
+    };
+    let rest = own
+        .strip_prefix(key)
+        .and_then(|own| own.strip_prefix(b"\x1f"));
+    let Some((version, rest)) = rest.and_then(|rest| rest.split_at_checked(32)) else {
+        return false;
+    };
+    version == hexadecimal(source.version) && rest.strip_prefix(b"\x1f") == Some(form.as_bytes())
+}
+
+fn hexadecimal(number: u128) -> [u8; 32] {
+    let mut digits = [0; 32];
+    let bytes = number.to_be_bytes();
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+        for (digit, nibble) in pair.iter_mut().zip([byte >> 4, byte & 15]) {
+            *digit = nibble + if nibble < 10 { b'0' } else { b'a' - 10 };
+        }
+    }
+    digits
 }
 
 impl Served {
@@ -190,4 +218,93 @@ fn retag(headers: &mut HeaderMap, label: &str, version: u128) {
         Some(made) => headers.insert(ETAG, made),
         None => headers.remove(ETAG),
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use bytes::Bytes;
+    use http::StatusCode;
+
+    use crate::policy::Freshness;
+
+    use super::*;
+
+    #[test]
+    fn digits_are_those_of_the_written_key() {
+        for number in [
+            0,
+            1,
+            0x9a,
+            u128::MAX,
+            0x0123_4567_89ab_cdef_0fed_cba9_8765_4321,
+        ] {
+            assert_eq!(hexadecimal(number), format!("{number:032x}").as_bytes());
+        }
+    }
+
+    fn object(key: String, version: u128) -> Object {
+        let freshness = Freshness {
+            received_at: SystemTime::UNIX_EPOCH,
+            initial_age: Duration::ZERO,
+            lifetime: Duration::ZERO,
+            stale_while_revalidate: Duration::ZERO,
+            stale_if_error: Duration::ZERO,
+            always_validate: false,
+            must_revalidate: false,
+        };
+        let draft = Draft {
+            key: key.into(),
+            site: "site".into(),
+            url: 1,
+            path: "/a".into(),
+            version,
+            status: StatusCode::OK,
+            headers: HeaderMap::new(),
+            freshness,
+            body: Body::Inline(Bytes::new()),
+            tags: Vec::new(),
+            body_seq: 0,
+            checked_seq: 0,
+            fetch_started: Duration::ZERO,
+            detail: "".into(),
+        };
+        draft.seal()
+    }
+
+    #[test]
+    fn a_variant_is_what_has_the_written_key_and_nothing_else() {
+        let source = object("site\u{1f}/a.js".to_owned(), 0x7f00_1234 << 80);
+        let of = |source: &Object, form: &str| object(variant_key(source, form), 5);
+        assert!(is_variant(&of(&source, "coding=br"), &source, "coding=br"));
+        assert!(is_variant(&of(&source, ""), &source, ""));
+        for made in [
+            of(&source, "coding=gzip"),
+            of(&source, "coding=brx"),
+            of(&source, "coding=b"),
+            of(&object(source.key().to_owned(), 7), "coding=br"),
+            of(
+                &object("site\u{1f}/a.j".to_owned(), source.version),
+                "coding=br",
+            ),
+            of(
+                &object("site\u{1f}/a.jsx".to_owned(), source.version),
+                "coding=br",
+            ),
+            object(source.key().to_owned(), 5),
+            object(String::new(), 5),
+            object(format!("{}\u{1f}00", source.key()), 5),
+        ] {
+            assert!(!is_variant(&made, &source, "coding=br"), "{}", made.key());
+        }
+    }
+
+    #[test]
+    fn codings_are_named_by_their_tokens() {
+        for coding in [Coding::Zstd, Coding::Brotli, Coding::Gzip] {
+            let key = Form::Coded(coding, 1).key();
+            assert_eq!(key, format!("coding={}", coding.token()));
+        }
+    }
 }

@@ -166,7 +166,7 @@ impl Cache {
         let inspected = zone.store.inspect(&EntryKey::head(id)).await;
         let stored = match head(&variant_key(source, &key), inspected) {
             Some((object, tiers)) => Some(StoredForm {
-                form: key,
+                form: key.into_owned(),
                 tiers,
                 chunks: self.chunks(zone, &object).await,
                 object,

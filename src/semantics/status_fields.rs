@@ -205,6 +205,15 @@ fn is_token(value: &str) -> bool {
 /// RFC 9651 §3.3.3; what a string cannot hold becomes a question mark.
 fn push_string(text: &mut String, value: &str) {
     text.push('"');
+    // Nearly all: what the node says itself.
+    if value
+        .bytes()
+        .all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\')
+    {
+        text.push_str(value);
+        text.push('"');
+        return;
+    }
     for character in value.chars() {
         match character {
             '"' | '\\' => {

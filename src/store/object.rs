@@ -225,7 +225,13 @@ impl Object {
     /// Whether this is the object of the key; cheaper than a comparison with [`Object::key`].
     #[must_use]
     pub fn is_of(&self, key: &str) -> bool {
-        take_bytes(&mut &*self.text).is_some_and(|own| own == key.as_bytes())
+        self.key_bytes() == Some(key.as_bytes())
+    }
+
+    /// The bytes of [`Object::key`], without a look at the rest.
+    #[must_use]
+    pub fn key_bytes(&self) -> Option<&[u8]> {
+        take_bytes(&mut &*self.text)
     }
 
     /// The site that it belongs to.
