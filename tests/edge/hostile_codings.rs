@@ -346,7 +346,6 @@ async fn bombs_take_next_to_no_memory() {
     }
     let second = peak_bytes(&program);
     let grown = (second - first) >> 20;
-    eprintln!("bombs {grown} MiB");
 
     let near = nearly_a_bomb();
     assert!(near.len() > 512 << 10, "{}", near.len());
@@ -355,6 +354,5 @@ async fn bombs_take_next_to_no_memory() {
         assert_eq!((coding.as_str(), bytes >> 20), ("", 64));
     }
     let nearly = (peak_bytes(&program) - second) >> 20;
-    eprintln!("nearly {nearly} MiB");
     assert!(grown < 160 && nearly < 160, "{grown}, {nearly} MiB");
 }
