@@ -22,12 +22,20 @@ const INLINE_ENCODING_BYTES: usize = 16 << 10;
 impl Work {
     /// Streams: the first bytes go out coded while the source still grows, and whenever it pauses.
     pub(super) async fn compress(
-        self,
+        mut self,
         coding: Coding,
         level: u32,
         pilot: Pilot,
         mut landing: Landing,
     ) {
+        match self.sibling(coding).await {
+            Ok(Some(found)) => return self.give(coding, found, pilot, landing).await,
+            Ok(None) => {}
+            Err(error) => {
+                landing.close();
+                return pilot.fail(&error);
+            }
+        }
         let turns = Arc::clone(&self.cache.encoding);
         let story = &self.source.story;
         let storable = story.stored || story.forward.is_none() || story.tier.is_some();

@@ -106,6 +106,23 @@ impl Served {
         }
     }
 
+    /// The same with its whole body at hand, for who has had to read all of it.
+    pub(super) fn holding(self, content: Bytes) -> Self {
+        let length = Some(content.len() as u64);
+        let mut draft = self.object.draft();
+        draft.body = Body::Inline(content);
+        Self {
+            object: Arc::new(draft.seal()),
+            length,
+            from: From::Tiers,
+            source: None,
+            head: None,
+            missing: None,
+            first: None,
+            ..self
+        }
+    }
+
     pub(super) fn in_flight(
         seat: Seat,
         head: &super::flight::Head,

@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::cache::{CodingSums, SiteCodings};
@@ -30,6 +29,11 @@ pub(super) fn expose(
             let cpu = sums.cpu.as_secs_f64();
             exposition.add_real(names::CODINGS_CPU_SECONDS, &labels, cpu);
         }
+        if site.siblings_refused > 0 {
+            let labels: Vec<_> = site_label().into_iter().collect();
+            let refused = site.siblings_refused;
+            exposition.add(names::CODINGS_SIBLINGS_REFUSED, &labels, refused);
+        }
         for (outcome, count) in &site.upgrades {
             let labels: Vec<_> = site_label()
                 .into_iter()
@@ -42,10 +46,7 @@ pub(super) fn expose(
 
 /// All sites as one.
 fn together(sites: &[(Arc<str>, SiteCodings)]) -> SiteCodings {
-    let mut all = SiteCodings {
-        sums: BTreeMap::new(),
-        upgrades: BTreeMap::new(),
-    };
+    let mut all = SiteCodings::default();
     for (_, site) in sites {
         for (what, sums) in &site.sums {
             let sum: &mut CodingSums = all.sums.entry(*what).or_default();
@@ -57,6 +58,7 @@ fn together(sites: &[(Arc<str>, SiteCodings)]) -> SiteCodings {
         for (outcome, count) in &site.upgrades {
             *all.upgrades.entry(*outcome).or_default() += count;
         }
+        all.siblings_refused += site.siblings_refused;
     }
     all
 }

@@ -8,7 +8,7 @@ mod untouchable;
 
 pub use self::compress::{
     BestCoded, BestCoder, Choice, DecodeError, Decoder, DeltaCoding, DictionaryHash, Encoder,
-    choose, cpu_time, decode, eligible, eligible_at_need, encode, encode_delta, is_uncoded,
+    choose, cpu_time, decode, eligible, eligible_at_need, encode, encode_delta, holds, is_uncoded,
     undoable,
 };
 pub use self::config::{

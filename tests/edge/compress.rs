@@ -13,7 +13,7 @@ fn text() -> String {
     "a line that is there again and again, as lines of scripts are\n".repeat(2000)
 }
 
-fn decoded(coding: &str, body: &Bytes) -> Vec<u8> {
+pub(crate) fn decoded(coding: &str, body: &Bytes) -> Vec<u8> {
     let mut out = Vec::new();
     match coding {
         "gzip" => {

@@ -12,7 +12,7 @@ mod types;
 mod zstd;
 
 pub use self::best::{BestCoded, BestCoder, cpu_time};
-pub use self::decode::{DecodeError, decode};
+pub use self::decode::{DecodeError, decode, holds};
 pub use self::decoder::Decoder;
 pub use self::dictionary::{DeltaCoding, DictionaryHash, encode_delta};
 pub use self::encoder::{Encoder, encode};

@@ -17,6 +17,16 @@ impl Coding {
         }
     }
 
+    /// What the name of a file ends in that is coded so.
+    #[must_use]
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Self::Zstd => ".zst",
+            Self::Brotli => ".br",
+            Self::Gzip => ".gz",
+        }
+    }
+
     /// The coding of that name, in any case. `x-gzip` is gzip (RFC 9110 §8.4.1.3).
     #[must_use]
     pub fn of_token(token: &str) -> Option<Self> {
