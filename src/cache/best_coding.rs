@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 
+use crate::semantics::digest::REPR_DIGEST;
 use crate::store::{Body, Object, Tier};
 use crate::variant::{BestCoder, Coding, CompressionWorkers};
 
@@ -186,7 +187,8 @@ impl Cache {
         draft.body = Body::Inline(Bytes::new());
         let object = Arc::new(draft.seal());
         let max_bytes = ask.zone.policy.max_object_bytes;
-        let mut keeping = keeping_of(self, ask, id, &object, Some(bytes.len() as u64), max_bytes);
+        let mut keeping = keeping_of(self, ask, id, &object, Some(bytes.len() as u64), max_bytes)
+            .digested(present.headers().contains_key(REPR_DIGEST));
         if keeping.add(&bytes).await.is_some()
             && let Some(finished) = keeping.finish().await
         {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 
+use crate::semantics::digest::{REPR_DIGEST, is_digested};
 use crate::store::{Draft, Object};
 use crate::variant::{Coding, Encoder, cpu_time};
 
@@ -49,7 +50,7 @@ impl Work {
             vary: None,
         });
         let max_bytes = self.ask.zone.policy.max_object_bytes;
-        let mut keeping = storable.then(|| self.keeping(&object, None, max_bytes));
+        let mut keeping = storable.then(|| self.keeping_coded(&object, None, max_bytes));
         let (cache, id, ask) = (Arc::clone(&self.cache), self.id, Arc::clone(&self.ask));
         let ends_with_readers = self.ends_with_readers(storable);
         let mut reader = self
@@ -118,6 +119,19 @@ impl Work {
         max_bytes: u64,
     ) -> Keeping {
         keeping_of(&self.cache, &self.ask, self.id, object, length, max_bytes)
+    }
+
+    /// The same for a coding. The digest of its bytes is known when they are all there: where the source tells its own, what
+    /// is stored does so.
+    pub(super) fn keeping_coded(
+        &self,
+        object: &Arc<Object>,
+        length: Option<u64>,
+        max_bytes: u64,
+    ) -> Keeping {
+        let is_digested = is_digested(&self.source.object.headers(), &REPR_DIGEST);
+        self.keeping(object, length, max_bytes)
+            .digested(is_digested)
     }
 
     fn coded_head(&self, coding: Coding, level: u32) -> Draft {

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 
+use crate::semantics::digest::UNENCODED_DIGEST;
 use crate::store::{Body, Draft, Object};
 use crate::variant::{Announced, ImageError, JobRefused, Media, Picture, SourceBytes};
 
@@ -182,6 +183,7 @@ impl Cache {
         if let Ok(media_type) = HeaderValue::try_from(picture.media.media_type()) {
             object.headers.insert(CONTENT_TYPE, media_type);
         }
+        object.headers.remove(UNENCODED_DIGEST);
         object.detail = format!("{}{mark}", picture.detail).into();
         object.body = Body::Inline(Bytes::new());
         let object = Arc::new(object.seal());

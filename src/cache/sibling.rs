@@ -123,7 +123,7 @@ impl Work {
         let story = &self.source.story;
         if story.stored || story.forward.is_none() || story.tier.is_some() {
             let max_bytes = ask.zone.policy.max_object_bytes;
-            let mut keeping = self.keeping(&object, Some(length), max_bytes);
+            let mut keeping = self.keeping_coded(&object, Some(length), max_bytes);
             if let Some(kept_to) = keeping.add(&found.bytes).await
                 && let Some(finished) = keeping.finish().await
             {
