@@ -91,6 +91,12 @@ impl Served {
         }
     }
 
+    /// A stored object as a source of other forms, to be looked at: nothing tells when its body has a hole.
+    #[must_use]
+    pub fn of_tiers(object: Arc<Object>) -> Self {
+        Self::made(object, Story::hit(Tier::Memory), 0).without_head()
+    }
+
     /// A stored made form.
     pub(super) fn made(object: Arc<Object>, story: Story, id: u128) -> Self {
         Self {

@@ -91,6 +91,18 @@ async fn a_sibling_is_given_from_the_first_answer_on() {
                 assert_eq!(found, expect as u64, "{coding} {name}");
             }
         }
+        let told = edge
+            .admin(
+                Method::GET,
+                "/v1/explain?url=https://localhost/a.js&header=accept-encoding:%20br",
+                &Value::Null,
+            )
+            .await;
+        let told: Value = serde_json::from_slice(&told.body).unwrap();
+        assert_eq!(told["variant"], "br;sibling", "{told}");
+        let stored = &told["details"]["coding"]["stored"];
+        assert_eq!(stored["effort"], "sibling", "{told}");
+        assert_eq!(stored["level"], Value::Null, "{told}");
         let plain = ask(&edge, "identity").await;
         assert!(plain.body == content.as_bytes());
         assert_eq!(plain.header("content-encoding"), "");

@@ -16,5 +16,7 @@ pub use self::decode::{DecodeError, decode, holds};
 pub use self::decoder::Decoder;
 pub use self::dictionary::{DeltaCoding, DictionaryHash, encode_delta};
 pub use self::encoder::{Encoder, encode};
-pub use self::plan::{Choice, choose, eligible, eligible_at_need, is_uncoded, undoable};
+pub use self::plan::{
+    Choice, Uncoded, choose, eligible, eligible_at_need, is_uncoded, uncoded, undoable,
+};
 pub(super) use self::types::COMPRESSIBLE;
