@@ -6,7 +6,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 
-use crate::semantics::digest::{REPR_DIGEST, is_digested};
 use crate::store::{Draft, Object};
 use crate::variant::{Coding, Encoder, cpu_time};
 
@@ -14,7 +13,7 @@ use super::FillError;
 use super::codings::Effort;
 use super::derive::Work;
 use super::flight::{Head, HeadBody, Landing, Pilot};
-use super::form::{coded_object, keeping_of};
+use super::form::{coded_object, keeping_of, tells_digest};
 use super::install::Keeping;
 
 /// Larger pieces are encoded away from the runtime's threads.
@@ -50,7 +49,12 @@ impl Work {
             vary: None,
         });
         let max_bytes = self.ask.zone.policy.max_object_bytes;
-        let mut keeping = storable.then(|| self.keeping_coded(&object, None, max_bytes));
+        // The digest of its bytes is known when they are all there: the stored head tells it.
+        let is_digested = tells_digest(&self.source.object);
+        let mut keeping = storable.then(|| {
+            let keeping = self.keeping(&object, None, max_bytes);
+            keeping.digested(is_digested)
+        });
         let (cache, id, ask) = (Arc::clone(&self.cache), self.id, Arc::clone(&self.ask));
         let ends_with_readers = self.ends_with_readers(storable);
         let mut reader = self
@@ -121,21 +125,8 @@ impl Work {
         keeping_of(&self.cache, &self.ask, self.id, object, length, max_bytes)
     }
 
-    /// The same for a coding. The digest of its bytes is known when they are all there: where the source tells its own, what
-    /// is stored does so.
-    pub(super) fn keeping_coded(
-        &self,
-        object: &Arc<Object>,
-        length: Option<u64>,
-        max_bytes: u64,
-    ) -> Keeping {
-        let is_digested = is_digested(&self.source.object.headers(), &REPR_DIGEST);
-        self.keeping(object, length, max_bytes)
-            .digested(is_digested)
-    }
-
     fn coded_head(&self, coding: Coding, level: u32) -> Draft {
-        let mut object = coded_object(&self.source.object, &self.key, coding);
+        let mut object = coded_object(&self.source.object, &self.key, coding.token());
         object.detail = format!("{};level={level}", coding.token()).into();
         object
     }

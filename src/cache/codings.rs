@@ -17,6 +17,8 @@ pub enum Effort {
     Best,
     /// By whoever filled the folder: the time is that of the comparison.
     Sibling,
+    /// Behind the answers, against a dictionary that clients have.
+    Dictionary,
     /// The origin's coding, undone.
     Undone,
 }
@@ -29,6 +31,7 @@ impl Effort {
             Self::First => "first",
             Self::Best => "best",
             Self::Sibling => "sibling",
+            Self::Dictionary => "dictionary",
             Self::Undone => "undone",
         }
     }
@@ -60,6 +63,35 @@ impl Upgrade {
     }
 }
 
+/// What became of dictionaries, and of requests from clients that have one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Dictionaries {
+    /// A version of an asset is kept as one.
+    Kept,
+    /// A coding against one is there now.
+    Coded,
+    /// It would hardly be smaller than an ordinary one.
+    NoGain,
+    /// The edge does not have the client's.
+    Unknown,
+    /// It may be tried again.
+    NotNow,
+}
+
+impl Dictionaries {
+    /// A closed label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Kept => "kept",
+            Self::Coded => "coded",
+            Self::NoGain => "no-gain",
+            Self::Unknown => "unknown",
+            Self::NotNow => "not-now",
+        }
+    }
+}
+
 /// Sums of finished jobs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CodingSums {
@@ -82,6 +114,8 @@ pub struct SiteCodings {
     pub upgrades: BTreeMap<Upgrade, u64>,
     /// Times that a coded file beside its source was not used, because it does not hold the same.
     pub siblings_refused: u64,
+    /// What became of dictionaries.
+    pub dictionaries: BTreeMap<Dictionaries, u64>,
 }
 
 /// The sums of all sites. Sites are those of the configuration, so their number is bounded.
@@ -121,6 +155,12 @@ impl Codings {
     pub(super) fn sibling_refused(&self, site: &Arc<str>) {
         let mut sites = self.sites.lock();
         sites.entry(Arc::clone(site)).or_default().siblings_refused += 1;
+    }
+
+    pub(super) fn dictionary(&self, site: &Arc<str>, outcome: Dictionaries) {
+        let mut sites = self.sites.lock();
+        let dictionaries = &mut sites.entry(Arc::clone(site)).or_default().dictionaries;
+        *dictionaries.entry(outcome).or_default() += 1;
     }
 
     pub(super) fn of_sites(&self) -> Vec<(Arc<str>, SiteCodings)> {

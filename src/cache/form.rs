@@ -3,11 +3,14 @@ use std::sync::Arc;
 use http::header::{ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::semantics::digest::{CONTENT_DIGEST, CONTENT_MD5, REPR_DIGEST, UNENCODED_DIGEST};
+use crate::semantics::digest::{
+    CONTENT_DIGEST, CONTENT_MD5, Digester, REPR_DIGEST, UNENCODED_DIGEST, is_digested,
+};
 use crate::semantics::etag;
 use crate::store::{Body, Draft, Newcomer, Object};
 use crate::variant::{Coding, Recipe};
 
+use super::dictionary::DeltaForm;
 use super::install::{Keeping, new_version};
 use super::served::From;
 use super::{Ask, Cache, Served};
@@ -32,6 +35,8 @@ pub enum Form {
     Coded(Coding, u32),
     /// The content of an object that the origin has coded so.
     Plain(Coding),
+    /// A coding against a dictionary that the client has.
+    Delta(DeltaForm),
     /// A picture.
     Picture(Recipe),
 }
@@ -45,6 +50,7 @@ impl Form {
         match self {
             Self::Coded(coding, _) => format!("coding={}", coding.token()),
             Self::Plain(coding) => format!("plain;from={}", coding.token()),
+            Self::Delta(delta) => delta.key(),
             Self::Picture(recipe) => format!("{PICTURE}{}", recipe.key()),
         }
     }
@@ -180,10 +186,24 @@ pub(super) fn better_object(present: &Object, label: &str) -> Draft {
     draft
 }
 
-/// The head of a coded form.
-pub(super) fn coded_object(source: &Object, key: &str, coding: Coding) -> Draft {
-    let mut draft = made_object(source, key, coding.token());
-    if let Ok(token) = HeaderValue::try_from(coding.token()) {
+/// Whether what is coded of `source` tells the digest of its own bytes: where the source tells its own.
+pub(super) fn tells_digest(source: &Object) -> bool {
+    is_digested(&source.headers(), &REPR_DIGEST)
+}
+
+/// Has the head of a coded form of `source` tell the digest of these bytes, if it tells one at all.
+pub(super) fn tell_digest(draft: &mut Draft, source: &Object, bytes: &[u8]) {
+    if tells_digest(source)
+        && let Some(digest) = Digester::of(bytes)
+    {
+        draft.headers.insert(REPR_DIGEST, digest);
+    }
+}
+
+/// The head of a coded form; `token` is the name of its coding.
+pub(super) fn coded_object(source: &Object, key: &str, token: &'static str) -> Draft {
+    let mut draft = made_object(source, key, token);
+    if let Ok(token) = HeaderValue::try_from(token) {
         draft.headers.insert(CONTENT_ENCODING, token);
     }
     draft

@@ -74,6 +74,8 @@ impl StoredForm {
         let detail = self.object.detail();
         if detail.contains(SIBLING) {
             Effort::Sibling
+        } else if detail.contains(";dictionary=") {
+            Effort::Dictionary
         } else if detail.starts_with(IDENTITY) {
             Effort::Undone
         } else if detail.ends_with(BEST) {

@@ -15,7 +15,7 @@ use crate::variant::{self, Coding, cpu_time};
 use super::codings::Effort;
 use super::derive::Work;
 use super::flight::{Head, HeadBody, Landing, Pilot};
-use super::form::coded_object;
+use super::form::{coded_object, tell_digest};
 use super::marks::Mark;
 use super::{Ask, Cache, FillError, Served};
 
@@ -110,7 +110,8 @@ impl Work {
         mut landing: Landing,
     ) {
         let (cache, ask) = (Arc::clone(&self.cache), Arc::clone(&self.ask));
-        let mut draft = coded_object(&self.source.object, &self.key, coding);
+        let mut draft = coded_object(&self.source.object, &self.key, coding.token());
+        tell_digest(&mut draft, &self.source.object, &found.bytes);
         draft.detail = format!("{}{SIBLING}", coding.token()).into();
         let object = Arc::new(draft.seal());
         let length = found.bytes.len() as u64;
@@ -123,7 +124,7 @@ impl Work {
         let story = &self.source.story;
         if story.stored || story.forward.is_none() || story.tier.is_some() {
             let max_bytes = ask.zone.policy.max_object_bytes;
-            let mut keeping = self.keeping_coded(&object, Some(length), max_bytes);
+            let mut keeping = self.keeping(&object, Some(length), max_bytes);
             if let Some(kept_to) = keeping.add(&found.bytes).await
                 && let Some(finished) = keeping.finish().await
             {

@@ -41,6 +41,13 @@ pub(super) fn expose(
                 .collect();
             exposition.add(names::CODINGS_UPGRADES, &labels, *count);
         }
+        for (outcome, count) in &site.dictionaries {
+            let labels: Vec<_> = site_label()
+                .into_iter()
+                .chain([("outcome", outcome.as_str())])
+                .collect();
+            exposition.add(names::CODINGS_DICTIONARIES, &labels, *count);
+        }
     }
 }
 
@@ -59,6 +66,9 @@ fn together(sites: &[(Arc<str>, SiteCodings)]) -> SiteCodings {
             *all.upgrades.entry(*outcome).or_default() += count;
         }
         all.siblings_refused += site.siblings_refused;
+        for (outcome, count) in &site.dictionaries {
+            *all.dictionaries.entry(*outcome).or_default() += count;
+        }
     }
     all
 }

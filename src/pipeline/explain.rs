@@ -204,6 +204,15 @@ impl Pipeline {
         );
         told.wish = asked.wish.map(|wish| wish.to_string());
         if let Some(stored) = &stored {
+            // Rules about responses have their say in what is made of it.
+            let object = &stored.object;
+            let ask = match site.decided(selection, object.status, &object.headers()) {
+                Some(settings) => Arc::new(Ask {
+                    zone: Arc::clone(&settings.zone),
+                    ..Ask::clone(&ask)
+                }),
+                None => ask,
+            };
             match form::recipe_of(&ask, &asked, &stored.object) {
                 Some(recipe) => {
                     let explained = self.explain_picture(&ask, &stored.object, recipe);
@@ -211,7 +220,7 @@ impl Pipeline {
                 }
                 None => {
                     let source = Served::of_tiers(Arc::clone(&stored.object));
-                    told.coding = Some(self.explain_coding(&ask, &source).await);
+                    told.coding = Some(self.explain_coding(&site.site, &ask, &source).await);
                 }
             }
         }

@@ -1,15 +1,16 @@
-use http::HeaderMap;
 use http::header::{ACCEPT_ENCODING, ETAG, RANGE};
+use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 
-use crate::cache::{Ask, Form, FormState, Served};
+use crate::cache::{Ask, Effort, Form, FormState, Served, StoredForm, marks};
 use crate::semantics::media_type::type_of_extension;
 use crate::semantics::negotiate::AcceptEncoding;
+use crate::site::Site;
 use crate::store::Object;
 use crate::variant::{self, Uncoded};
 
 use super::Pipeline;
-use super::coding::{Coded, coding};
+use super::coding::{Coded, coding, delta};
 use super::explain::{field_of, saved_percent, tiers_of};
 
 /// Which content coding a client gets of a stored object, and why.
@@ -29,6 +30,8 @@ pub struct ExplainedCoding {
     pub reason: String,
     /// Why it is not made; a closed word, as in `Cache-Status`.
     pub declined: Option<&'static str>,
+    /// Why the client's dictionary is of no use for now: `making`, `not-made`, or a word of `declined`.
+    pub dictionary: Option<&'static str>,
     /// What is stored.
     pub stored: Option<StoredCoding>,
 }
@@ -39,7 +42,7 @@ pub struct StoredCoding {
     /// How it was made, as in `Cache-Status`.
     pub detail: String,
     /// `first` if it was made while somebody waited, `best` if it cannot be made better, `sibling` if it was found beside
-    /// its source, `undone` if it is the content of what the origin has coded.
+    /// its source, `dictionary` if it is against one, `undone` if it is the content of what the origin has coded.
     pub effort: &'static str,
     /// The coder's level, where there was one.
     pub level: Option<u32>,
@@ -54,19 +57,57 @@ pub struct StoredCoding {
 }
 
 impl Pipeline {
-    pub(super) async fn explain_coding(&self, ask: &Ask, source: &Served) -> ExplainedCoding {
-        match coding(self.cache(), ask, source) {
+    pub(super) async fn explain_coding(
+        &self,
+        site: &Site,
+        ask: &Ask,
+        source: &Served,
+    ) -> ExplainedCoding {
+        let coded = coding(self.cache(), ask, source);
+        let dictionary = match &coded {
+            Coded::Untouched | Coded::NotAcceptable => None,
+            Coded::AsItIs | Coded::Made(_) | Coded::Undone(_) => {
+                self.against_dictionary(site, ask, source).await
+            }
+        };
+        let dictionary = match dictionary {
+            Some(Ok(told)) => return told,
+            Some(Err(reason)) => Some(reason),
+            None => None,
+        };
+        let told = match coded {
             Coded::Untouched | Coded::AsItIs => as_it_is(ask, source),
             Coded::NotAcceptable => not_acceptable(),
             Coded::Made(form) => self.made(ask, &source.object, &form).await,
             Coded::Undone(form) => self.undone(ask, source, &form).await,
+        };
+        ExplainedCoding { dictionary, ..told }
+    }
+
+    /// The coding against the client's dictionary, or why it is not given; `None` where there can be none.
+    async fn against_dictionary(
+        &self,
+        site: &Site,
+        ask: &Ask,
+        source: &Served,
+    ) -> Option<Result<ExplainedCoding, &'static str>> {
+        marks(ask).filter(|_| source.object.status == StatusCode::OK)?;
+        let form = Form::Delta(delta(site, ask, source)?);
+        let state = self
+            .cache()
+            .form_state(&ask.zone, &source.object, &form)
+            .await;
+        if state.stored.is_none() {
+            return Some(Err(state.declined.unwrap_or("not-made")));
         }
+        Some(Ok(self.made(ask, &source.object, &form).await))
     }
 
     async fn made(&self, ask: &Ask, source: &Object, form: &Form) -> ExplainedCoding {
         let state = self.cache().form_state(&ask.zone, source, form).await;
         let coding = match form {
             Form::Coded(coding, _) => Some(coding.token()),
+            Form::Delta(delta) => Some(delta.coding.token()),
             Form::Plain(_) | Form::Picture(_) => None,
         };
         let (word, reason) = said(&state);
@@ -84,7 +125,7 @@ impl Pipeline {
     async fn undone(&self, ask: &Ask, source: &Served, form: &Form) -> ExplainedCoding {
         let undoes = match form {
             Form::Plain(coding) => Some(coding.token()),
-            Form::Coded(..) | Form::Picture(_) => None,
+            Form::Coded(..) | Form::Delta(_) | Form::Picture(_) => None,
         };
         let state = self
             .cache()
@@ -182,9 +223,15 @@ fn of_client(headers: &HeaderMap, is_ours: &dyn Fn(&str) -> bool) -> (&'static s
     }
 }
 
+/// Whether it is made again when it is asked for more often.
+fn may_improve(state: &FormState) -> bool {
+    let effort = state.stored.as_ref().map(StoredForm::effort);
+    matches!(effort, Some(Effort::First | Effort::Sibling)) && !state.is_best
+}
+
 fn said(state: &FormState) -> (&'static str, String) {
     let (word, reason) = match (state.stored.is_some(), state.is_being_made, state.declined) {
-        (true, _, _) if state.is_best => ("stored", "it is not made again"),
+        (true, _, _) if !may_improve(state) => ("stored", "it is not made again"),
         (true, ..) => (
             "stored",
             "asked for more often, it is made again at the best level",

@@ -41,6 +41,14 @@ impl Digester {
         self.0.update(piece);
     }
 
+    /// The value for a body that is all there.
+    #[must_use]
+    pub fn of(body: &[u8]) -> Option<HeaderValue> {
+        let mut digester = Self::default();
+        digester.update(body);
+        digester.finish()
+    }
+
     /// The value of [`REPR_DIGEST`] or [`CONTENT_DIGEST`].
     #[must_use]
     pub fn finish(self) -> Option<HeaderValue> {

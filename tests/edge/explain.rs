@@ -448,14 +448,10 @@ async fn a_picture_is_explained_from_its_wish_to_its_form() {
 }
 
 /// What is said of the coding of `path` to a client with these fields.
-async fn coding(edge: &Edge, path: &str, fields: &[(&str, &str)]) -> Value {
+pub(crate) async fn coding(edge: &Edge, path: &str, fields: &[(&str, &str)]) -> Value {
     let mut target = format!("/v1/explain?url=https://localhost{path}");
     for (name, value) in fields {
-        let value = value
-            .replace(' ', "%20")
-            .replace('=', "%3D")
-            .replace(';', "%3B")
-            .replace('"', "%22");
+        let value: String = value.bytes().map(|byte| format!("%{byte:02X}")).collect();
         target.push_str(&format!("&header={name}:%20{value}"));
     }
     let answer = edge.admin(Method::GET, &target, &Value::Null).await;
@@ -539,6 +535,14 @@ async fn what_gets_no_coding_is_told_why() {
         .await;
     let told = coding(&edge, "/text", &[all]).await;
     assert_eq!(told["because"], "off", "{told}");
+    let rule =
+        "[[rule]]\nwhen = { content_type = [\"text/plain\"] }\ncompression = { enabled = false }\n";
+    edge.reload(&origin, rule).await;
+    let told = coding(&edge, "/text", &[all]).await;
+    assert_eq!(
+        told["because"], "off",
+        "by a rule about the response: {told}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

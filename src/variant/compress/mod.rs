@@ -7,6 +7,7 @@ mod decoder;
 mod dictionary;
 mod encoder;
 mod gzip;
+mod marking;
 mod plan;
 mod types;
 mod zstd;
@@ -16,6 +17,7 @@ pub use self::decode::{DecodeError, decode, holds};
 pub use self::decoder::Decoder;
 pub use self::dictionary::{DeltaCoding, DictionaryHash, encode_delta};
 pub use self::encoder::{Encoder, encode};
+pub use self::marking::{DictionaryPattern, DictionaryPatternError};
 pub use self::plan::{
     Choice, Uncoded, choose, eligible, eligible_at_need, is_uncoded, uncoded, undoable,
 };
