@@ -53,7 +53,9 @@ pub(in super::super) struct Delta {
 
 impl Errand for Delta {
     async fn run(self, cache: Arc<Cache>) {
-        let outcome = cache.make_delta(&self).await;
+        let Some(outcome) = cache.make_delta(&self).await else {
+            return cache.marks.clear(self.id);
+        };
         let decline = match outcome {
             // It is there.
             Dictionaries::Coded | Dictionaries::Kept => {
@@ -138,27 +140,28 @@ impl Cache {
         false
     }
 
-    async fn make_delta(self: &Arc<Self>, delta: &Delta) -> Dictionaries {
+    /// `None` when it was there already.
+    async fn make_delta(self: &Arc<Self>, delta: &Delta) -> Option<Dictionaries> {
         let Delta {
             ask, source, form, ..
         } = delta;
         if self.pressure() != Pressure::Ample {
-            return Dictionaries::NotNow;
+            return Some(Dictionaries::NotNow);
         }
         let served = Served::made(Arc::clone(source), Story::hit(Tier::Memory), 0).without_head();
         let wanted = Wanted::new(self, source, Form::Delta(*form));
         // A disk may have it; then memory has it now.
         if self.stored_form(ask, &served, &wanted).await.is_some() {
-            return Dictionaries::Coded;
+            return None;
         }
         if !self.knows(ask, &form.dictionary).await {
-            return Dictionaries::Unknown;
+            return Some(Dictionaries::Unknown);
         }
         let Some(dictionary) = self.dictionary_bytes(ask, &form.dictionary).await else {
-            return Dictionaries::Unknown;
+            return Some(Dictionaries::Unknown);
         };
         let Some(content) = self.content(ask, source).await else {
-            return Dictionaries::NotNow;
+            return Some(Dictionaries::NotNow);
         };
         let content_bytes = content.len() as u64;
         let plain = form.coding.plain();
@@ -172,9 +175,9 @@ impl Cache {
             Some(Ok(coded)) => coded,
             Some(Err(error)) => {
                 tracing::warn!(%error, coding = coding.token(), "a body could not be coded");
-                return Dictionaries::NotNow;
+                return Some(Dictionaries::NotNow);
             }
-            None => return Dictionaries::NotNow,
+            None => return Some(Dictionaries::NotNow),
         };
         let coded_bytes = coded.bytes.len() as u64;
         self.codings.made(
@@ -185,14 +188,14 @@ impl Cache {
         );
         let other = self.smallest_bytes(ask, source).unwrap_or(content_bytes);
         if coded_bytes.saturating_mul(100) > other.saturating_mul(WORTH_PERCENT) {
-            return Dictionaries::NoGain;
+            return Some(Dictionaries::NoGain);
         }
         let mut draft = coded_object(source, &wanted.key, coding.token());
         tell_digest(&mut draft, source, &coded.bytes);
         let short = hex(hash.get(..4).unwrap_or_default());
         draft.detail = format!("{};level={level};dictionary={short}", coding.token()).into();
         self.keep_form(ask, draft, wanted.id, &coded.bytes).await;
-        Dictionaries::Coded
+        Some(Dictionaries::Coded)
     }
 
     /// A dictionary's bytes, which are what their hash says: an answer against others would be garbage at the client.

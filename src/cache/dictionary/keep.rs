@@ -28,9 +28,10 @@ pub(in super::super) struct Keep {
 impl Errand for Keep {
     async fn run(self, cache: Arc<Cache>) {
         match cache.keep_dictionary(&self.ask, &self.object).await {
-            Some(()) => cache
+            Some(true) => cache
                 .codings
                 .dictionary(&self.ask.zone.name, Dictionaries::Kept),
+            Some(false) => {}
             None => forget_kept(&self.object),
         }
     }
@@ -56,8 +57,12 @@ impl Cache {
         }
     }
 
-    /// `None` when not all of it is there.
-    async fn keep_dictionary(self: &Arc<Self>, ask: &Arc<Ask>, object: &Arc<Object>) -> Option<()> {
+    /// Gives whether it was news; `None` when not all of it is there.
+    async fn keep_dictionary(
+        self: &Arc<Self>,
+        ask: &Arc<Ask>,
+        object: &Arc<Object>,
+    ) -> Option<bool> {
         let dictionaries = &ask.zone.compression.dictionaries;
         let pattern = dictionaries.covering(&ask.path).next()?;
         let content = self.content(ask, object).await?;
@@ -81,8 +86,7 @@ impl Cache {
                 }
             }
         }
-        self.add_version(ask, pattern, hash).await;
-        Some(())
+        Some(self.add_version(ask, pattern, hash).await)
     }
 
     /// The content of a stored object, with the origin's coding undone; `None` when it is not all in the tiers, or larger

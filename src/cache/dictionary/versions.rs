@@ -73,16 +73,17 @@ impl Cache {
         }
     }
 
-    /// Notes that `hash` is the newest version of what `pattern` covers, and drops those that are too many.
+    /// Notes that `hash` is the newest version of what `pattern` covers, and drops those that are too many. Gives whether
+    /// it was not that already.
     pub(super) async fn add_version(
         &self,
         ask: &Ask,
         pattern: &DictionaryPattern,
         hash: DictionaryHash,
-    ) {
+    ) -> bool {
         let mut versions = self.versions(ask, pattern).await;
         if versions.last() == Some(&hash) {
-            return;
+            return false;
         }
         versions.retain(|known| *known != hash);
         versions.push(hash);
@@ -95,6 +96,7 @@ impl Cache {
         let list = Body::Inline(Bytes::from(versions.concat()));
         self.keep_entry(ask, list_key(ask, pattern), new_version(), list)
             .await;
+        true
     }
 
     /// The dictionary of that hash, unless the whole site was purged since it was kept.
