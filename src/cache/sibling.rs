@@ -77,7 +77,9 @@ impl Work {
                     cpu,
                 }));
             }
-            Ok((Ok(false), _)) => "it holds something else".to_owned(),
+            Ok((Ok(false), _)) => {
+                "it does not hold the same, in one gzip member or one zstd frame".to_owned()
+            }
             Ok((Err(error), _)) => match std::error::Error::source(&error) {
                 Some(cause) => format!("{error}: {cause}"),
                 None => error.to_string(),
