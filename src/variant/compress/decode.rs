@@ -104,8 +104,8 @@ fn read_all(mut reader: impl Read, limit: u64) -> Result<Bytes, DecodeError> {
 
 #[cfg(test)]
 mod tests {
-    use ::brotli as brotli_crate;
-    use ::zstd as zstd_crate;
+    use ::brotli as library_brotli;
+    use ::zstd as library_zstd;
 
     use super::super::encode;
     use super::*;
@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn windows_beyond_the_content_coding_are_refused() {
         let content = b"some text of a page ".repeat(600_000);
-        let mut wide = brotli_crate::enc::BrotliEncoderParams {
+        let mut wide = library_brotli::enc::BrotliEncoderParams {
             quality: 1,
             lgwin: 26,
             large_window: true,
@@ -234,9 +234,9 @@ mod tests {
         };
         wide.size_hint = content.len();
         let mut coded = Vec::new();
-        brotli_crate::BrotliCompress(&mut &content[..], &mut coded, &wide).unwrap();
+        library_brotli::BrotliCompress(&mut &content[..], &mut coded, &wide).unwrap();
         assert!(holds(Coding::Brotli, &coded, &content).is_err());
-        let mut encoder = zstd_crate::stream::Encoder::new(Vec::new(), 1).unwrap();
+        let mut encoder = library_zstd::stream::Encoder::new(Vec::new(), 1).unwrap();
         encoder.window_log(24).unwrap();
         io::Write::write_all(&mut encoder, &content).unwrap();
         let coded = encoder.finish().unwrap();
