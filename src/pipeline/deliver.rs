@@ -136,6 +136,7 @@ impl Delivery<'_> {
         part: std::ops::Range<u64>,
         length: u64,
     ) -> Response<Body> {
+        headers.remove(USE_AS_DICTIONARY);
         let content_range = format!("bytes {}-{}/{length}", part.start, part.end - 1);
         if let Ok(value) = HeaderValue::try_from(content_range) {
             headers.insert(CONTENT_RANGE, value);
@@ -157,6 +158,7 @@ impl Delivery<'_> {
     /// Several parts in one answer (RFC 9110 §15.3.7.2): their places stand in the body.
     fn parts(&self, mut headers: HeaderMap, served: Served, plan: Plan) -> Response<Body> {
         without_digest_of_the_whole(&mut headers);
+        headers.remove(USE_AS_DICTIONARY);
         headers.insert(CONTENT_LENGTH, HeaderValue::from(plan.length()));
         if let Some(media_type) = plan.content_type() {
             headers.insert(CONTENT_TYPE, media_type);

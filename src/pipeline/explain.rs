@@ -142,6 +142,7 @@ impl Pipeline {
         }
         let site = Arc::clone(&admitted.site);
         let selection = admitted.ruling.selection;
+        let settings = Arc::clone(&admitted.ruling.settings);
         told.rules_of(&site, selection, None);
         match &admitted.ruling.verdict {
             Verdict::Pass => {}
@@ -206,13 +207,12 @@ impl Pipeline {
         if let Some(stored) = &stored {
             // Rules about responses have their say in what is made of it.
             let object = &stored.object;
-            let ask = match site.decided(selection, object.status, &object.headers()) {
-                Some(settings) => Arc::new(Ask {
-                    zone: Arc::clone(&settings.zone),
-                    ..Ask::clone(&ask)
-                }),
-                None => ask,
-            };
+            let decided = site.decided(selection, object.status, &object.headers());
+            let settings = decided.unwrap_or(settings);
+            let ask = Arc::new(Ask {
+                zone: Arc::clone(&settings.zone),
+                ..Ask::clone(&ask)
+            });
             match form::recipe_of(&ask, &asked, &stored.object) {
                 Some(recipe) => {
                     let explained = self.explain_picture(&ask, &stored.object, recipe);
@@ -220,7 +220,8 @@ impl Pipeline {
                 }
                 None => {
                     let source = Served::of_tiers(Arc::clone(&stored.object));
-                    told.coding = Some(self.explain_coding(&site.site, &ask, &source).await);
+                    let under = (&*site.site, &*settings);
+                    told.coding = Some(self.explain_coding(under, &ask, &source).await);
                 }
             }
         }

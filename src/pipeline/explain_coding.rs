@@ -12,6 +12,7 @@ use crate::variant::{self, Uncoded};
 use super::Pipeline;
 use super::coding::{Coded, coding, delta};
 use super::explain::{field_of, saved_percent, tiers_of};
+use super::ruling::Settings;
 
 /// Which content coding a client gets of a stored object, and why.
 #[derive(Debug, Default, Serialize)]
@@ -59,7 +60,7 @@ pub struct StoredCoding {
 impl Pipeline {
     pub(super) async fn explain_coding(
         &self,
-        site: &Site,
+        under: (&Site, &Settings),
         ask: &Ask,
         source: &Served,
     ) -> ExplainedCoding {
@@ -67,7 +68,7 @@ impl Pipeline {
         let dictionary = match &coded {
             Coded::Untouched | Coded::NotAcceptable => None,
             Coded::AsItIs | Coded::Made(_) | Coded::Undone(_) => {
-                self.against_dictionary(site, ask, source).await
+                self.against_dictionary(under, ask, source).await
             }
         };
         let dictionary = match dictionary {
@@ -87,12 +88,12 @@ impl Pipeline {
     /// The coding against the client's dictionary, or why it is not given; `None` where there can be none.
     async fn against_dictionary(
         &self,
-        site: &Site,
+        under: (&Site, &Settings),
         ask: &Ask,
         source: &Served,
     ) -> Option<Result<ExplainedCoding, &'static str>> {
         marks(ask).filter(|_| source.object.status == StatusCode::OK)?;
-        let form = Form::Delta(delta(site, ask, source)?);
+        let form = Form::Delta(delta(under, ask, source)?);
         let state = self
             .cache()
             .form_state(&ask.zone, &source.object, &form)
