@@ -13,7 +13,7 @@ use super::sniff::{Sniffed, SourceFormat};
 use super::wish::{Wish, WishedFormat};
 
 /// Changes when the same recipe makes other bytes than before, so that stored variants are remade.
-const RECIPE_VERSION: u32 = 2;
+const RECIPE_VERSION: u32 = 3;
 
 /// How much lower the quality is for clients that save data, of 100.
 const SAVED_QUALITY: u8 = 15;
