@@ -317,10 +317,10 @@ mod tests {
         pixels[150] = [7, 8, 9, 4];
         let mut strict = pixels.clone();
         even_out(&mut pixels, 100, 3);
-        assert_eq!(pixels[..2], [[15, 30, 45, 0], [10, 20, 30, 255]]);
-        // Of the other colour some; nothing is seen in the square beside it, and all of one row are one band.
-        assert_eq!(pixels[3], [15, 30, 45, 3]);
-        assert_eq!((pixels[99], pixels[150]), ([15, 30, 45, 0], [7, 8, 9, 4]));
+        assert_eq!(pixels[..2], [[16, 30, 45, 0], [10, 20, 30, 255]]);
+        // By alpha, so of the third next to nothing; in the square beside nothing is seen.
+        assert_eq!(pixels[3], [16, 30, 45, 3]);
+        assert_eq!((pixels[99], pixels[150]), ([16, 30, 45, 0], [7, 8, 9, 4]));
         even_out(&mut strict, 100, 0);
         assert_eq!(strict[3], [200, 200, 200, 3]);
         let mut nothing = [[7, 7, 7, 0]; 2];

@@ -280,7 +280,7 @@ mod tests {
         assert!(with_levels_alone(bytes).is_some());
         assert_eq!(with_levels_alone(&bytes[..bytes.len() - 2]), None);
         let scans: Vec<_> = memchr::memmem::find_iter(bytes, &[0xff, 0xda]).collect();
-        let unfinished = [&bytes[..*scans.last().unwrap()], &END].concat();
+        let unfinished = [&bytes[..scans[4]], &END].concat();
         assert_eq!(with_levels_alone(&unfinished), None);
     }
 

@@ -146,10 +146,11 @@ pub(super) fn decoding_bytes(kind: JpegKind, source_bytes: usize, wanted: u8) ->
         #[cfg(feature = "native-codecs")]
         Decoder::Turbo => result,
     };
-    let shorter = match decoder {
-        #[cfg(feature = "native-codecs")]
-        Decoder::Turbo if kind.is_progressive && reduction == 8 => super::as_count(source_bytes),
-        _ => 0,
+    let is_cut = cfg!(feature = "native-codecs") && kind.is_progressive && reduction == 8;
+    let shorter = if is_cut {
+        super::as_count(source_bytes)
+    } else {
+        0
     };
     let coefficients = if kind.is_progressive || !kind.is_interleaved {
         samples * COEFFICIENT_BYTES
