@@ -679,6 +679,23 @@ fn a_site_is_more_than_its_keys() {
         "[compression]\nmin_size = \"32MiB\"",
         Some("min_size is larger"),
     );
+    for (dictionaries, expect) in [
+        ("mode = \"edge\"", Some("knows of none")),
+        ("mode = \"edge\", match = []", Some("name at least one")),
+        ("mode = \"edge\", match = [\"/app.*.js\"]", None),
+        ("mode = \"edge\", match = [\"app.js\"]", Some("slash")),
+        ("mode = \"edge\", match = [\"/app.:id.js\"]", Some("':'")),
+        (
+            "mode = \"passthrough\", match = [\"/app.js\"]",
+            Some("does not look at patterns"),
+        ),
+        ("mode = \"passthrough\"", None),
+        ("mode = \"on\"", Some("passthrough")),
+        ("keep_versions = 0", Some("from 1 to 64")),
+    ] {
+        let text = format!("[compression]\ndictionaries = {{ {dictionaries} }}");
+        check_site(&text, expect);
+    }
     check_site("[images]\nwidths = [320, 8000]", Some("too large"));
     check_site("[images]\nmatch = [\"jpg\"]", Some("*.jpg"));
     check_site("[images]\naliases = [\"imgixx\"]", Some("write \"imgix\""));

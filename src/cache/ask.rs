@@ -10,10 +10,14 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::origin::{self, Upload};
 use crate::policy::{self, KeyText};
+use crate::semantics::dictionary::{AVAILABLE_DICTIONARY, DICTIONARY_ID};
 use crate::semantics::{hop_by_hop, interim::Interim, reference::Base};
 use crate::store::{Store, Subject};
 
+use crate::variant::DictionaryMode;
+
 use super::Zone;
+use super::dictionary::accepted_deltas;
 
 const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -47,6 +51,15 @@ pub struct Ask {
 }
 
 impl Ask {
+    /// The same, for work that goes on when its client has left.
+    #[must_use]
+    pub(super) fn behind(&self) -> Self {
+        Self {
+            interim: None,
+            ..self.clone()
+        }
+    }
+
     /// The client's host when it belongs to the key.
     #[must_use]
     pub fn host(&self) -> Option<&str> {
@@ -85,7 +98,37 @@ impl Ask {
                 varied.append(name, value.clone());
             }
         }
+        // An origin that answers against dictionaries must know of them before it has said that it does.
+        if self.passes_dictionary() {
+            for name in [AVAILABLE_DICTIONARY, DICTIONARY_ID, ACCEPT_ENCODING] {
+                varied.remove(&name);
+                for value in self.headers.get_all(&name) {
+                    varied.append(&name, value.clone());
+                }
+            }
+        }
         varied
+    }
+
+    /// Whether the origin is told of the client's dictionary.
+    fn passes_dictionary(&self) -> bool {
+        self.headers.contains_key(AVAILABLE_DICTIONARY)
+            && !self.is_transparent()
+            && self.zone.compression.dictionaries.mode == DictionaryMode::Passthrough
+    }
+
+    /// The codings that the origin may answer with.
+    fn accept_encoding(&self, passes_dictionary: bool) -> HeaderValue {
+        let ours = self.zone.compression.accept_encoding();
+        if !passes_dictionary {
+            return ours;
+        }
+        let deltas = accepted_deltas(&self.headers).join(", ");
+        let value = match ours.to_str() {
+            Ok(ours) if ours != "identity" => HeaderValue::try_from(format!("{deltas}, {ours}")),
+            _ => HeaderValue::try_from(deltas),
+        };
+        value.unwrap_or(ours)
     }
 
     /// The URL of the request, for references in answers to be read against.
@@ -168,6 +211,8 @@ impl Ask {
                     if name == RANGE {
                         // Blocks are of the bytes as they are.
                         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+                        headers.remove(AVAILABLE_DICTIONARY);
+                        headers.remove(DICTIONARY_ID);
                     }
                     headers.insert(name, value);
                 }
@@ -218,7 +263,10 @@ impl Ask {
         if let Some(value) = self.headers.get(AUTHORIZATION) {
             headers.insert(AUTHORIZATION, value.clone());
         }
-        headers.insert(ACCEPT_ENCODING, self.zone.compression.accept_encoding());
+        let passes_dictionary =
+            headers.contains_key(AVAILABLE_DICTIONARY) && self.passes_dictionary();
+        let codings = self.accept_encoding(passes_dictionary);
+        headers.insert(ACCEPT_ENCODING, codings);
         headers
             .entry(USER_AGENT)
             .or_insert(HeaderValue::from_static(concat!(

@@ -113,7 +113,7 @@ impl Work {
     }
 
     fn coded_head(&self, coding: Coding, level: u32) -> Draft {
-        let mut object = coded_object(&self.source.object, &self.key, coding);
+        let mut object = coded_object(&self.source.object, &self.key, coding.token());
         object.detail = format!("{};level={level}", coding.token()).into();
         object
     }

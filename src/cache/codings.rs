@@ -15,6 +15,8 @@ pub enum Effort {
     First,
     /// Behind the answers.
     Best,
+    /// Behind the answers, against a dictionary that clients have.
+    Dictionary,
     /// The origin's coding, undone.
     Undone,
 }
@@ -26,6 +28,7 @@ impl Effort {
         match self {
             Self::First => "first",
             Self::Best => "best",
+            Self::Dictionary => "dictionary",
             Self::Undone => "undone",
         }
     }
@@ -57,6 +60,35 @@ impl Upgrade {
     }
 }
 
+/// What became of dictionaries, and of requests from clients that have one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Dictionaries {
+    /// A version of an asset is kept as one.
+    Kept,
+    /// A coding against one is there now.
+    Coded,
+    /// It would hardly be smaller than an ordinary one.
+    NoGain,
+    /// The edge does not have the client's.
+    Unknown,
+    /// It may be tried again.
+    NotNow,
+}
+
+impl Dictionaries {
+    /// A closed label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Kept => "kept",
+            Self::Coded => "coded",
+            Self::NoGain => "no-gain",
+            Self::Unknown => "unknown",
+            Self::NotNow => "not-now",
+        }
+    }
+}
+
 /// Sums of finished jobs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CodingSums {
@@ -77,6 +109,8 @@ pub struct SiteCodings {
     pub sums: BTreeMap<(Coding, Effort), CodingSums>,
     /// Outcomes of upgrades.
     pub upgrades: BTreeMap<Upgrade, u64>,
+    /// What became of dictionaries.
+    pub dictionaries: BTreeMap<Dictionaries, u64>,
 }
 
 /// The sums of all sites. Sites are those of the configuration, so their number is bounded.
@@ -111,6 +145,12 @@ impl Codings {
         let mut sites = self.sites.lock();
         let upgrades = &mut sites.entry(Arc::clone(site)).or_default().upgrades;
         *upgrades.entry(outcome).or_default() += 1;
+    }
+
+    pub(super) fn dictionary(&self, site: &Arc<str>, outcome: Dictionaries) {
+        let mut sites = self.sites.lock();
+        let dictionaries = &mut sites.entry(Arc::clone(site)).or_default().dictionaries;
+        *dictionaries.entry(outcome).or_default() += 1;
     }
 
     pub(super) fn of_sites(&self) -> Vec<(Arc<str>, SiteCodings)> {

@@ -36,10 +36,18 @@ pub enum Derived {
 }
 
 /// A form of one version of an object, and where it is kept.
-struct Wanted {
-    id: u128,
-    key: String,
+pub(super) struct Wanted {
+    pub(super) id: u128,
+    pub(super) key: String,
     form: Form,
+}
+
+impl Wanted {
+    pub(super) fn new(cache: &Cache, source: &Object, form: Form) -> Self {
+        let key = form.key();
+        let id = cache.form_id(source, &key);
+        Self { id, key, form }
+    }
 }
 
 impl Cache {
@@ -60,14 +68,10 @@ impl Cache {
 
     /// Notes that a made form is asked for, which may be worth making better.
     fn note_form(&self, ask: &Ask, source: &Arc<Object>, form: &Form, made: (u128, &Arc<Object>)) {
-        match form {
-            Form::Coded(coding, _) => {
-                self.note_coding(ask, source, *coding);
-                self.note_coding_use(ask, source, *coding, made);
-            }
-            Form::Picture(_) => self.note_picture(ask, source, form, made),
-            Form::Plain(_) => {}
+        if let Form::Coded(coding, _) = form {
+            self.note_coding(ask, source, *coding);
         }
+        self.note_form_use(ask, source, form, made);
     }
 
     /// Where the form `key` of `source` is kept.
@@ -118,12 +122,7 @@ impl Cache {
         form: Form,
         patience: Option<Duration>,
     ) -> Derived {
-        let key = form.key();
-        let wanted = Wanted {
-            id: self.form_id(&source.object, &key),
-            key,
-            form,
-        };
+        let wanted = Wanted::new(self, &source.object, form);
         if let Some(served) = self.stored_form(ask, &source, &wanted).await {
             return Derived::Ready(served);
         }
@@ -196,7 +195,7 @@ impl Cache {
     fn quick_form(&self, form: &Form) -> Option<Form> {
         match form {
             Form::Picture(recipe) => recipe.quick(self.images.is_busy()).map(Form::Picture),
-            Form::Coded(..) | Form::Plain(_) => None,
+            Form::Coded(..) | Form::Plain(_) | Form::Delta(_) => None,
         }
     }
 
@@ -226,7 +225,12 @@ impl Cache {
         }
     }
 
-    async fn stored_form(&self, ask: &Ask, source: &Served, wanted: &Wanted) -> Option<Served> {
+    pub(super) async fn stored_form(
+        &self,
+        ask: &Ask,
+        source: &Served,
+        wanted: &Wanted,
+    ) -> Option<Served> {
         let Wanted { id, key, form } = wanted;
         let (mut object, tier) = self.derived(ask, *id, source, key).await?;
         self.note_form(ask, &source.object, form, (*id, &object));
@@ -246,7 +250,7 @@ impl Cache {
         let uptime = self.clock.uptime();
         let of_source = match form {
             Form::Picture(_) => self.marks.of(self.picture_id(source), uptime),
-            Form::Coded(..) | Form::Plain(_) => None,
+            Form::Coded(..) | Form::Plain(_) | Form::Delta(_) => None,
         };
         of_source.or_else(|| self.marks.of(id, uptime))
     }
@@ -316,6 +320,8 @@ impl Cache {
                 let craft = match form {
                     Form::Coded(coding, level) => Craft::Coding(coding, level, place()?),
                     Form::Plain(coding) => Craft::Decoding(coding, place()?),
+                    // Nobody waits for one: see `Cache::delta`.
+                    Form::Delta(_) => return None,
                     // Announced before the source's bytes are there: what is decoded meanwhile is decoded for it, too.
                     Form::Picture(recipe) => Craft::Picture(self.images.announce(Order {
                         site: Arc::clone(&ask.zone.name),

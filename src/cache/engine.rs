@@ -7,17 +7,18 @@ use tokio::time::timeout;
 
 use crate::clock::SharedClock;
 use crate::store::{MemoryConfig, Store};
-use crate::variant::{CompressionWorkers, ImagePool, ImageWorkers};
+use crate::variant::{BestCoder, CompressionWorkers, ImagePool, ImageWorkers};
 
 use super::FillConfig;
-use super::best_coding::BestCodings;
+use super::behind::Queue;
 use super::blocks::Blocks;
 use super::codings::{Codings, SiteCodings};
+use super::dictionary::{DELTAS_WAITING, Delta, KEEPS_WAITING, Keep};
 use super::flight::Flights;
 use super::marks::{Made, Marks};
 use super::no_vary_search::Equivalents;
 use super::pressure::{Gauge, Pressure, Shed};
-use super::upgrade::Upgrades;
+use super::upgrade::{PICTURES_WAITING, Upgrades};
 
 /// The cache: what all sites share.
 pub struct Cache {
@@ -28,7 +29,10 @@ pub struct Cache {
     pub(super) images: Arc<ImagePool>,
     pub(super) images_max_source: u64,
     pub(super) upgrades: Upgrades,
-    pub(super) best_codings: BestCodings,
+    /// Contents that are to be kept as dictionaries.
+    pub(super) keeps: Queue<Keep>,
+    /// Codings against dictionaries.
+    pub(super) deltas: Queue<Delta>,
     pub(super) codings: Codings,
     pub(super) config: FillConfig,
     memory_object_max: u64,
@@ -58,8 +62,11 @@ impl Cache {
         workers: CompressionWorkers,
     ) -> Arc<Self> {
         let marks = Arc::<Marks>::default();
-        let (upgrades, inbox) = Upgrades::new();
-        let (best_codings, candidates) = BestCodings::new(&workers);
+        let (pictures, of_pictures) = Queue::new(PICTURES_WAITING, 1);
+        let (codings, of_codings) = Queue::new(workers.queue, workers.threads);
+        // One at a time: each reads what its pattern has, and writes it anew.
+        let (keeps, of_keeps) = Queue::new(KEEPS_WAITING, 1);
+        let (deltas, of_deltas) = Queue::new(DELTAS_WAITING, workers.threads);
         let cache = Arc::new(Self {
             blocks: Blocks::new(&store, &clock, &fills, &marks),
             store,
@@ -67,8 +74,13 @@ impl Cache {
             fills,
             images: images.0,
             images_max_source: images.1.max_source_bytes,
-            upgrades,
-            best_codings,
+            upgrades: Upgrades {
+                pictures,
+                codings,
+                coder: BestCoder::new(&workers),
+            },
+            keeps,
+            deltas,
             codings: Codings::default(),
             config,
             memory_object_max: memory.max_object_bytes,
@@ -83,8 +95,10 @@ impl Cache {
                 workers.queue.clamp(1, Semaphore::MAX_PERMITS),
             )),
         });
-        inbox.serve(&cache.fills, Arc::downgrade(&cache));
-        candidates.serve(&cache.fills, Arc::downgrade(&cache));
+        of_pictures.serve(&cache.fills, Arc::downgrade(&cache));
+        of_codings.serve(&cache.fills, Arc::downgrade(&cache));
+        of_keeps.serve(&cache.fills, Arc::downgrade(&cache));
+        of_deltas.serve(&cache.fills, Arc::downgrade(&cache));
         cache
     }
 
@@ -126,7 +140,7 @@ impl Cache {
     /// Codings that wait to be made better.
     #[must_use]
     pub fn codings_queued(&self) -> usize {
-        self.best_codings.queued()
+        self.upgrades.codings.queued()
     }
 
     /// Whether a body of this length goes into memory.

@@ -7,6 +7,7 @@ use crate::semantics::etag;
 use crate::store::{Body, Draft, Newcomer, Object};
 use crate::variant::{Coding, Recipe};
 
+use super::dictionary::DeltaForm;
 use super::install::{Keeping, new_version};
 use super::served::From;
 use super::{Ask, Cache, Served};
@@ -35,6 +36,8 @@ pub enum Form {
     Coded(Coding, u32),
     /// The content of an object that the origin has coded so.
     Plain(Coding),
+    /// A coding against a dictionary that the client has.
+    Delta(DeltaForm),
     /// A picture.
     Picture(Recipe),
 }
@@ -45,6 +48,7 @@ impl Form {
         match self {
             Self::Coded(coding, _) => format!("coding={}", coding.token()),
             Self::Plain(coding) => format!("plain;from={}", coding.token()),
+            Self::Delta(delta) => delta.key(),
             Self::Picture(recipe) => format!("picture;{}", recipe.key()),
         }
     }
@@ -170,10 +174,10 @@ pub(super) fn better_object(present: &Object, label: &str) -> Draft {
     draft
 }
 
-/// The head of a coded form.
-pub(super) fn coded_object(source: &Object, key: &str, coding: Coding) -> Draft {
-    let mut draft = made_object(source, key, coding.token());
-    if let Ok(token) = HeaderValue::try_from(coding.token()) {
+/// The head of a coded form; `token` is the name of its coding.
+pub(super) fn coded_object(source: &Object, key: &str, token: &'static str) -> Draft {
+    let mut draft = made_object(source, key, token);
+    if let Ok(token) = HeaderValue::try_from(token) {
         draft.headers.insert(CONTENT_ENCODING, token);
     }
     draft

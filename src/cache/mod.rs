@@ -3,12 +3,13 @@
 //! `derive` makes another form of it.
 
 mod ask;
-mod best_coding;
+mod behind;
 mod blocks;
 mod coded;
 mod codings;
 mod config;
 mod derive;
+mod dictionary;
 mod engine;
 mod error;
 mod fill;
@@ -36,9 +37,10 @@ mod upgrade;
 mod zone;
 
 pub use self::ask::Ask;
-pub use self::codings::{CodingSums, Effort, SiteCodings, Upgrade};
+pub use self::codings::{CodingSums, Dictionaries, Effort, SiteCodings, Upgrade};
 pub use self::config::FillConfig;
 pub use self::derive::Derived;
+pub use self::dictionary::{DeltaForm, marks, offered, passes_on};
 pub use self::engine::Cache;
 pub use self::error::FillError;
 pub use self::form::Form;

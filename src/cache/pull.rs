@@ -16,6 +16,7 @@ use crate::store::{ANY_TAG, Admission, Body, CHUNK_BYTES, Draft, Newcomer, Objec
 use crate::telemetry::FillOutcome;
 
 use super::ask::{Conditions, is_made_here, is_read};
+use super::dictionary::imply_vary;
 use super::flight::{Head, HeadBody, Landing, Pilot, VaryTrait};
 use super::install::{Keeping, new_version};
 use super::marks::Mark;
@@ -308,6 +309,7 @@ impl Fill {
             mut body,
             ..
         } = response;
+        imply_vary(&mut headers);
         let zone = self.ask.zone.for_response(status, &headers);
         if !headers.contains_key(DATE) {
             headers.insert(DATE, date::format(times.received_at));
@@ -503,7 +505,12 @@ impl Fill {
         };
         if let Some(object) = finished.or(sparse) {
             let place = self.place(vary);
+            let installed = Arc::clone(&object);
             self.cache.install(&self.ask, place, object, vary).await;
+            if outcome == FillOutcome::Stored {
+                self.cache.note_dictionary(&self.ask, &installed);
+                self.cache.want_offered(&self.ask, &installed);
+            }
         }
         outcome
     }

@@ -9,6 +9,7 @@ use crate::policy::{self, ByHead, Exchange, Freshness, NotStored, Storability};
 use crate::semantics::date;
 use crate::store::{Draft, Object};
 
+use super::dictionary::imply_vary;
 use super::flight::{Head, HeadBody, Pilot};
 use super::pull::{Fill, Storing, Times};
 
@@ -32,6 +33,7 @@ impl Fill {
         let stored = self.candidate.as_ref()?;
         let mut headers = HeaderMap::clone(&stored.headers());
         policy::update_stored(&mut headers, &response.headers);
+        imply_vary(&mut headers);
         if !headers.contains_key(DATE) {
             headers.insert(DATE, date::format(times.received_at));
         }
@@ -108,6 +110,7 @@ impl Fill {
             ByHead::Freshened => {
                 let mut headers = HeaderMap::clone(&stored.headers());
                 policy::update_stored(&mut headers, &head.headers);
+                imply_vary(&mut headers);
                 if !headers.contains_key(DATE) {
                     headers.insert(DATE, date::format(times.received_at));
                 }

@@ -1,4 +1,4 @@
-//! Which coding of an object is the smallest, noted at the object.
+//! Notes at an object of what was made of it: which coding is the smallest, and whether it is kept as a dictionary.
 
 use std::sync::atomic::Ordering;
 
@@ -11,6 +11,8 @@ const CODINGS: [Coding; 3] = [Coding::Zstd, Coding::Brotli, Coding::Gzip];
 /// A bit for each coding that has been seen stored; above them, in two bits, one more than the place of the smallest.
 const SMALLEST_SHIFT: u32 = 3;
 const SEEN: u8 = 0b111;
+/// Whether the content is kept as a dictionary, which has nothing to do with codings.
+const KEPT_AS_DICTIONARY: u8 = 1 << 7;
 
 fn place(coding: Coding) -> u8 {
     match coding {
@@ -30,7 +32,7 @@ impl Cache {
         if note & (1 << place(first)) == 0 {
             return Some(first);
         }
-        let at = usize::from(note >> SMALLEST_SHIFT).checked_sub(1);
+        let at = usize::from((note & !KEPT_AS_DICTIONARY) >> SMALLEST_SHIFT).checked_sub(1);
         let smallest = at.and_then(|at| CODINGS.get(at)).copied();
         Some(
             smallest
@@ -60,8 +62,32 @@ impl Cache {
             .filter_map(|coding| Some((length(coding)?, place(coding))))
             .min()
             .map_or(0, |(_, place)| place + 1);
-        source
-            .forms
-            .store(seen | (smallest << SMALLEST_SHIFT), Ordering::Relaxed);
+        let others = note & KEPT_AS_DICTIONARY;
+        source.forms.store(
+            others | seen | (smallest << SMALLEST_SHIFT),
+            Ordering::Relaxed,
+        );
     }
+}
+
+/// Which one is the smallest is to be found anew.
+pub(super) fn forget_smallest(source: &Object) {
+    source
+        .forms
+        .fetch_and(KEPT_AS_DICTIONARY, Ordering::Relaxed);
+}
+
+/// Notes that the content of `source` is kept as a dictionary. Gives whether that is news.
+pub(super) fn note_kept(source: &Object) -> bool {
+    if source.forms.load(Ordering::Relaxed) & KEPT_AS_DICTIONARY != 0 {
+        return false;
+    }
+    source.forms.fetch_or(KEPT_AS_DICTIONARY, Ordering::Relaxed) & KEPT_AS_DICTIONARY == 0
+}
+
+/// It was not kept after all, and may be tried again.
+pub(super) fn forget_kept(source: &Object) {
+    source
+        .forms
+        .fetch_and(!KEPT_AS_DICTIONARY, Ordering::Relaxed);
 }

@@ -1,175 +1,254 @@
+//! Forms that are asked for again are made once more behind the answers, with all effort, and take the place of the
+//! first ones.
+
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
 
+use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use tokio::runtime::Handle;
-use tokio::sync::mpsc;
 
-use crate::store::{Entry, EntryKey, Object, Tier};
-use crate::variant::{Order, Recipe, Urgency};
+use crate::store::{Body, Draft, Entry, EntryKey, Object, Tier};
+use crate::variant::{BestCoder, Coding, Order, Picture, Recipe, Urgency};
 
-use super::form::{Form, better_object};
+use super::behind::{Errand, Queue};
+use super::codings::{Effort, Upgrade};
+use super::form::{Form, better_object, keeping_of};
 use super::served::Served;
+use super::smallest::forget_smallest;
 use super::{Ask, Cache, Pressure, Story};
 
 /// A picture that is asked for again so often is worth the effort: two in three of a site's pictures never are, and
 /// the third request pays for more than the second, whose client will mostly have it in its own cache.
-const WORTH_IT_AFTER: u8 = 3;
+const PICTURE_AFTER: u8 = 3;
 
 /// Pictures that wait to be made better; who finds no place comes again.
-const WAITING_MAX: usize = 64;
+pub(super) const PICTURES_WAITING: usize = 64;
 
-/// In percent of the bytes: a result that saves less is not worth that browsers fetch it once more.
-const WORTH_PERCENT: u64 = 98;
+/// In percent of the bytes: a picture that saves less is not worth that browsers fetch it once more.
+const PICTURE_WORTH_PERCENT: u64 = 98;
 
-/// Ends the detail of a picture that cannot be made better.
+/// The same of codings.
+const CODING_WORTH_PERCENT: u64 = 99;
+
+/// Ends the detail of a form that cannot be made better.
 pub(super) const BEST: &str = ";best";
 
-/// A picture that may be made better.
+/// Where what may be made better is handed in, and who makes it.
+pub(super) struct Upgrades {
+    pub(super) pictures: Queue<Candidate>,
+    pub(super) codings: Queue<Candidate>,
+    pub(super) coder: BestCoder,
+}
+
+/// A made form that may be made better.
 pub(super) struct Candidate {
     ask: Arc<Ask>,
     source: Arc<Object>,
-    recipe: Recipe,
+    craft: Craft,
     id: u128,
     made: Arc<Object>,
 }
 
-/// Where candidates are handed in.
-pub(super) struct Upgrades {
-    waiting: mpsc::Sender<Candidate>,
+enum Craft {
+    Coding(Coding),
+    Picture(Recipe),
 }
 
-/// The other end of [`Upgrades`].
-pub(super) struct Inbox(mpsc::Receiver<Candidate>);
-
-impl Upgrades {
-    pub(super) fn new() -> (Self, Inbox) {
-        let (waiting, inbox) = mpsc::channel(WAITING_MAX);
-        (Self { waiting }, Inbox(inbox))
-    }
-}
-
-impl Inbox {
-    /// Makes one picture after the other better. Ends with the cache.
-    pub(super) fn serve(mut self, runtime: &Handle, cache: Weak<Cache>) {
-        runtime.spawn(async move {
-            while let Some(candidate) = self.0.recv().await {
-                let Some(cache) = cache.upgrade() else { return };
-                let site = Arc::clone(&candidate.ask.zone.name);
-                let outcome = cache.improve(candidate).await;
-                cache.images.upgraded(&site, outcome.as_str());
-            }
-        });
-    }
-}
-
-/// What came of trying to make a picture better.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outcome {
-    /// There is a better one now.
-    Better,
-    /// The first one stays, for good.
+/// What came of the effort.
+enum Tried {
+    Coding(Coding, u32, Bytes),
+    Picture(Picture),
     NoBetter,
-    /// It may be tried again.
     NotNow,
-    /// What it was about is gone.
-    Gone,
 }
 
-impl Outcome {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Better => "better",
-            Self::NoBetter => "no-better",
-            Self::NotNow => "not-now",
-            Self::Gone => "gone",
+impl Errand for Candidate {
+    async fn run(self, cache: Arc<Cache>) {
+        let outcome = cache.improve(&self).await;
+        if outcome == Upgrade::NotNow {
+            self.made.uses.store(0, Ordering::Relaxed);
+        }
+        let site = &self.ask.zone.name;
+        match self.craft {
+            Craft::Coding(_) => cache.codings.upgraded(site, outcome),
+            Craft::Picture(_) => cache.images.upgraded(site, outcome.as_str()),
         }
     }
 }
 
 impl Cache {
-    /// Notes that a made picture is asked for. On the way of each hit: one relaxed load, once the count is full.
-    pub(super) fn note_picture(
+    /// Notes that a made form is asked for. On the way of each hit: one relaxed load, once the count is full.
+    pub(super) fn note_form_use(
         &self,
         ask: &Ask,
         source: &Arc<Object>,
         form: &Form,
         (id, made): (u128, &Arc<Object>),
     ) {
-        let Form::Picture(recipe) = form else { return };
-        if made.uses.load(Ordering::Relaxed) >= WORTH_IT_AFTER
-            || made.uses.fetch_add(1, Ordering::Relaxed) + 1 != WORTH_IT_AFTER
-            || !ask.zone.images.background
-            || !may_be_better(made)
+        let after = match form {
+            Form::Coded(..) => ask.zone.compression.upgrade_after_hits,
+            Form::Picture(_) => PICTURE_AFTER,
+            Form::Plain(_) | Form::Delta(_) => return,
+        };
+        if made.uses.load(Ordering::Relaxed) >= after
+            || made.uses.fetch_add(1, Ordering::Relaxed) + 1 != after
+            || made.detail().ends_with(BEST)
         {
             return;
         }
+        let (queue, craft) = match form {
+            Form::Coded(coding, _) => (&self.upgrades.codings, Craft::Coding(*coding)),
+            Form::Picture(recipe) if ask.zone.images.background && is_picture(made) => {
+                (&self.upgrades.pictures, Craft::Picture(recipe.clone()))
+            }
+            Form::Picture(_) | Form::Plain(_) | Form::Delta(_) => return,
+        };
         let candidate = Candidate {
-            ask: Arc::new(Ask {
-                interim: None,
-                ..ask.clone()
-            }),
+            ask: Arc::new(ask.behind()),
             source: Arc::clone(source),
-            recipe: recipe.clone(),
+            craft,
             id,
             made: Arc::clone(made),
         };
-        if self.upgrades.waiting.try_send(candidate).is_err() {
+        if !queue.hand_in(candidate) {
             made.uses.store(0, Ordering::Relaxed);
         }
     }
 
-    async fn improve(self: &Arc<Self>, candidate: Candidate) -> Outcome {
+    async fn improve(self: &Arc<Self>, candidate: &Candidate) -> Upgrade {
         let Candidate {
             ask,
             source,
-            recipe,
+            craft,
             id,
             made,
         } = candidate;
-        let again = || {
-            made.uses.store(0, Ordering::Relaxed);
-            Outcome::NotNow
-        };
         if self.pressure() != Pressure::Ample {
-            return again();
+            return Upgrade::NotNow;
         }
-        if self.present(&ask, id, &made).await.is_none() {
-            return Outcome::Gone;
+        if self.present(ask, *id, made).await.is_none() {
+            return Upgrade::Gone;
         }
-        // From the tiers alone: nothing is pulled for it.
-        let reader = Served::made(Arc::clone(&source), Story::hit(Tier::Memory), id)
-            .without_head()
-            .into_reader(self, &ask.zone.store, 0, None);
-        let Ok(Some(file)) = reader.collect(self.images_max_source).await else {
-            return Outcome::Gone;
+        let max_bytes = match craft {
+            Craft::Coding(_) => ask.zone.compression.max_size_bytes,
+            Craft::Picture(_) => self.images_max_source,
         };
-        let seeks_quality = recipe.seeks_quality();
+        let Some(content) = self.stored_bytes(ask, source, max_bytes).await else {
+            return Upgrade::Gone;
+        };
+        let tried = match craft {
+            Craft::Coding(coding) => self.try_coding(ask, *coding, content, made).await,
+            Craft::Picture(recipe) => self.try_picture(ask, source, recipe, content, made).await,
+        };
+        let Some(present) = self.present(ask, *id, made).await else {
+            return Upgrade::Gone;
+        };
+        match tried {
+            Tried::Coding(coding, level, bytes) => {
+                let mut draft = better_object(&present, coding.token());
+                draft.detail = format!("{};level={level}{BEST}", coding.token()).into();
+                self.keep_form(ask, draft, *id, &bytes).await;
+                forget_smallest(source);
+                Upgrade::Better
+            }
+            Tried::Picture(picture) => {
+                let draft = better_object(&present, picture.media.name());
+                self.kept_picture(ask, draft, *id, &picture, BEST).await;
+                Upgrade::Better
+            }
+            Tried::NoBetter => {
+                // Remembered with the form, so that a restart does not try it again.
+                let mut draft = present.draft();
+                draft.detail = format!("{}{BEST}", present.detail()).into();
+                self.install(ask, *id, Arc::new(draft.seal()), None).await;
+                Upgrade::NoBetter
+            }
+            Tried::NotNow => Upgrade::NotNow,
+        }
+    }
+
+    async fn try_coding(&self, ask: &Ask, coding: Coding, content: Bytes, made: &Object) -> Tried {
+        let content_bytes = content.len() as u64;
+        let level = ask.zone.compression.best_level.of(coding);
+        let best = match self.upgrades.coder.encode(coding, level, content).await {
+            Some(Ok(best)) => best,
+            Some(Err(error)) => {
+                tracing::warn!(%error, coding = coding.token(), "a body could not be coded");
+                return Tried::NotNow;
+            }
+            None => return Tried::NotNow,
+        };
+        let coded_bytes = best.bytes.len() as u64;
+        self.codings.made(
+            &ask.zone.name,
+            (coding, Effort::Best),
+            (content_bytes, coded_bytes),
+            best.cpu,
+        );
+        match saves(made, coded_bytes, CODING_WORTH_PERCENT) {
+            true => Tried::Coding(coding, level, best.bytes),
+            false => Tried::NoBetter,
+        }
+    }
+
+    async fn try_picture(
+        &self,
+        ask: &Ask,
+        source: &Object,
+        recipe: &Recipe,
+        file: Bytes,
+        made: &Object,
+    ) -> Tried {
         let announced = self.images.announce(Order {
             site: Arc::clone(&ask.zone.name),
             source: source.version,
-            recipe,
+            recipe: recipe.clone(),
             urgency: Urgency::Upgrade,
         });
-        let better = announced.render(file, |_| false).await;
-        drop(announced);
-        let Some(present) = self.present(&ask, id, &made).await else {
-            return Outcome::Gone;
-        };
-        match better {
-            Ok(picture) if is_worth_it(&made, picture.bytes.len() as u64, seeks_quality) => {
-                let draft = better_object(&present, picture.media.name());
-                self.kept_picture(&ask, draft, id, &picture, BEST).await;
-                Outcome::Better
+        match announced.render(file, |_| false).await {
+            Ok(picture) => {
+                let bytes = picture.bytes.len() as u64;
+                // Where the right quality was looked for, that of the first was a guess.
+                let is_right = recipe.seeks_quality() && bytes != made.body.length();
+                match is_right || saves(made, bytes, PICTURE_WORTH_PERCENT) {
+                    true => Tried::Picture(picture),
+                    false => Tried::NoBetter,
+                }
             }
-            Err(refused) if !refused.error.is_permanent() => again(),
-            Ok(_) | Err(_) => {
-                // Remembered with the picture, so that a restart does not try it again.
-                let mut draft = present.draft();
-                draft.detail = format!("{}{BEST}", present.detail()).into();
-                self.install(&ask, id, Arc::new(draft.seal()), None).await;
-                Outcome::NoBetter
-            }
+            Err(refused) if !refused.error.is_permanent() => Tried::NotNow,
+            Err(_) => Tried::NoBetter,
+        }
+    }
+
+    /// The body of a stored object, from the tiers alone: nothing is pulled for it. `None` when it is not all there, or
+    /// larger than this.
+    pub(super) async fn stored_bytes(
+        &self,
+        ask: &Ask,
+        object: &Arc<Object>,
+        max_bytes: u64,
+    ) -> Option<Bytes> {
+        let served = Served::made(Arc::clone(object), Story::hit(Tier::Memory), 0).without_head();
+        let reader = served.into_reader(self, &ask.zone.store, 0, None);
+        reader.collect(max_bytes).await.ok().flatten()
+    }
+
+    /// Puts a made form that is whole into the tiers, as far as they take it.
+    pub(super) async fn keep_form(
+        self: &Arc<Self>,
+        ask: &Ask,
+        mut draft: Draft,
+        id: u128,
+        bytes: &Bytes,
+    ) {
+        draft.body = Body::Inline(Bytes::new());
+        let object = Arc::new(draft.seal());
+        let max_bytes = ask.zone.policy.max_object_bytes;
+        let mut keeping = keeping_of(self, ask, id, &object, Some(bytes.len() as u64), max_bytes);
+        if keeping.add(bytes).await.is_some()
+            && let Some(finished) = keeping.finish().await
+        {
+            self.install(ask, id, finished, None).await;
         }
     }
 
@@ -188,18 +267,13 @@ impl Cache {
     }
 }
 
-/// Whether it is a picture of the first effort.
-fn may_be_better(made: &Object) -> bool {
+fn is_picture(made: &Object) -> bool {
     let headers = made.headers();
     let media_type = headers.get(CONTENT_TYPE).map(|value| value.as_bytes());
-    !made.detail().ends_with(BEST)
-        && media_type.is_some_and(|media_type| media_type.starts_with(b"image/"))
+    media_type.is_some_and(|media_type| media_type.starts_with(b"image/"))
 }
 
-/// Whether the better one takes the place of the first. Where the right quality was looked for, that of the first was
-/// a guess.
-fn is_worth_it(made: &Object, better_bytes: u64, seeks_quality: bool) -> bool {
-    let first_bytes = made.body.length();
-    let saves = better_bytes.saturating_mul(100) <= first_bytes.saturating_mul(WORTH_PERCENT);
-    saves || (seeks_quality && better_bytes != first_bytes)
+/// Whether so many bytes are no more than this percentage of what `made` has.
+fn saves(made: &Object, bytes: u64, percent: u64) -> bool {
+    bytes.saturating_mul(100) <= made.body.length().saturating_mul(percent)
 }

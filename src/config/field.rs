@@ -1,6 +1,8 @@
 use http::{HeaderName, HeaderValue, Method};
 use tracing_subscriber::EnvFilter;
 
+use crate::variant::DictionaryPattern;
+
 use super::source::Wrong;
 
 /// Fields of one connection (RFC 9110 §7.6.1): they mean nothing behind it.
@@ -125,6 +127,14 @@ pub(super) fn media_type_or_suffix(text: &str) -> Result<String, Wrong> {
         )),
         None => media_type(text),
     }
+}
+
+/// A pattern of paths as browsers read it in `Use-As-Dictionary` (RFC 9842 §2.1.1).
+pub(super) fn dictionary_pattern(text: &str) -> Result<DictionaryPattern, Wrong> {
+    DictionaryPattern::new(text).map_err(|error| {
+        let fix = "write a path such as \"/assets/app.*.js\", where * stands for any characters";
+        Wrong::new(error.to_string(), fix)
+    })
 }
 
 /// `text/css` or `text/*` (RFC 9110 §8.3.1), lower case.

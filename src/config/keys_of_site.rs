@@ -529,7 +529,33 @@ pub(super) const SITE: &[Keys] = &[
                 "A coding that has been asked for so often is made once more behind the answers, at the best level, and takes the place of the first; 0 is never.",
             ),
         ],
-        later: &["dictionaries"],
+        later: &[],
+    },
+    Keys {
+        path: "compression.dictionaries",
+        form: Form::One,
+        about: "Compression dictionaries (RFC 9842): answers that are coded against what a client has already, over TLS only.",
+        keys: &[
+            key(
+                "mode",
+                word(&["off", "passthrough", "edge"]),
+                "\"off\"",
+                "Who makes them: nobody, the origin (it is told what clients have), or the edge.",
+            ),
+            key(
+                "match",
+                Kind::List("paths with *"),
+                "[]",
+                "With `edge`: what is marked as a dictionary for its own later versions. One pattern for each asset, such as `/assets/app.*.js`; `*` stands for any characters.",
+            ),
+            key(
+                "keep_versions",
+                integer(1, 64),
+                "5",
+                "With `edge`: so many versions are remembered of what one pattern covers.",
+            ),
+        ],
+        later: &[],
     },
     Keys {
         path: "compression.first_level",

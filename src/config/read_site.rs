@@ -10,11 +10,12 @@ use crate::policy::{
     VaryAction, VaryConfig,
 };
 use crate::rules::StatusTest;
+use crate::semantics::dictionary::{AVAILABLE_DICTIONARY, DICTIONARY_ID};
 use crate::site::{
     CacheStatusDetail, Cors, Diagnostics, HeaderRules, HostPattern, PublicPurge, Site, SiteRules,
 };
 use crate::store::Quota;
-use crate::variant::{Coding, CompressionConfig};
+use crate::variant::{Coding, CompressionConfig, DictionaryConfig, DictionaryMode};
 
 use super::address;
 use super::field;
@@ -86,7 +87,11 @@ pub(super) fn read_site<'a>(
         rules: SiteRules::default(),
     };
     let rules = read_rules(top, &site.hosts, &site.cache);
-    let site = Site { rules, ..site };
+    let site = Site {
+        rules,
+        cache: vary_by_dictionaries(site.cache.clone(), &site.compression, &site.origin),
+        ..site
+    };
     SiteDraft { site, top, hosts }
 }
 
@@ -389,6 +394,54 @@ fn read_key(section: Section<'_>, origin: &origin::Config) -> KeyConfig {
     key
 }
 
+/// Unless the origin gets to see what dictionaries clients have, its answers cannot differ by them.
+fn vary_by_dictionaries(
+    mut cache: policy::Config,
+    compression: &CompressionConfig,
+    origin: &origin::Config,
+) -> policy::Config {
+    let is_seen = compression.dictionaries.mode == DictionaryMode::Passthrough
+        || origin.client_headers == ClientHeaders::Transparent;
+    for name in [AVAILABLE_DICTIONARY, DICTIONARY_ID] {
+        let is_listed = cache.vary.fields.iter().any(|(field, _)| *field == name);
+        if !is_seen && !is_listed {
+            cache.vary.fields.push((name, VaryAction::Ignore));
+        }
+    }
+    cache
+}
+
+fn read_dictionaries(section: Section<'_>) -> DictionaryConfig {
+    let mut dictionaries = DictionaryConfig::default();
+    let modes = [
+        ("off", DictionaryMode::Off),
+        ("passthrough", DictionaryMode::Passthrough),
+        ("edge", DictionaryMode::Edge),
+    ];
+    section.word("mode", &mut dictionaries.mode, &modes);
+    let patterns = section.items("match", field::dictionary_pattern);
+    let patterns = section.not_empty("match", patterns).unwrap_or_default();
+    let patterns = patterns.into_iter().map(|(pattern, _)| pattern);
+    dictionaries.patterns = patterns.collect();
+    section.integer("keep_versions", &mut dictionaries.keep_versions);
+    let is_edge = dictionaries.mode == DictionaryMode::Edge;
+    if is_edge && !section.has("match") {
+        let wrong = Wrong::new(
+            "the edge is to make answers against dictionaries and knows of none",
+            "write match = [\"/assets/app.*.js\"] with the paths of your scripts and style sheets, or mode = \"off\"",
+        );
+        section.refuse("mode", wrong);
+    }
+    if !is_edge && !dictionaries.patterns.is_empty() && section.has("mode") {
+        let wrong = Wrong::new(
+            "this mode does not look at patterns",
+            "write mode = \"edge\" or remove match",
+        );
+        section.refuse("match", wrong);
+    }
+    dictionaries
+}
+
 fn read_compression(section: Section<'_>) -> CompressionConfig {
     let mut compression = CompressionConfig::default();
     section.flag("enabled", &mut compression.enabled);
@@ -411,6 +464,7 @@ fn read_compression(section: Section<'_>) -> CompressionConfig {
     levels.integer("zstd", &mut compression.best_level.zstd);
     levels.integer("gzip", &mut compression.best_level.gzip);
     section.integer("upgrade_after_hits", &mut compression.upgrade_after_hits);
+    compression.dictionaries = read_dictionaries(section.section("dictionaries"));
     if compression.min_size_bytes > compression.max_size_bytes {
         let name = if section.has("min_size") {
             "min_size"

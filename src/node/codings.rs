@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::cache::{CodingSums, SiteCodings};
@@ -37,15 +36,19 @@ pub(super) fn expose(
                 .collect();
             exposition.add(names::CODINGS_UPGRADES, &labels, *count);
         }
+        for (outcome, count) in &site.dictionaries {
+            let labels: Vec<_> = site_label()
+                .into_iter()
+                .chain([("outcome", outcome.as_str())])
+                .collect();
+            exposition.add(names::CODINGS_DICTIONARIES, &labels, *count);
+        }
     }
 }
 
 /// All sites as one.
 fn together(sites: &[(Arc<str>, SiteCodings)]) -> SiteCodings {
-    let mut all = SiteCodings {
-        sums: BTreeMap::new(),
-        upgrades: BTreeMap::new(),
-    };
+    let mut all = SiteCodings::default();
     for (_, site) in sites {
         for (what, sums) in &site.sums {
             let sum: &mut CodingSums = all.sums.entry(*what).or_default();
@@ -56,6 +59,9 @@ fn together(sites: &[(Arc<str>, SiteCodings)]) -> SiteCodings {
         }
         for (outcome, count) in &site.upgrades {
             *all.upgrades.entry(*outcome).or_default() += count;
+        }
+        for (outcome, count) in &site.dictionaries {
+            *all.dictionaries.entry(*outcome).or_default() += count;
         }
     }
     all

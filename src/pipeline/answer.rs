@@ -11,11 +11,14 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, Method, Response, StatusCode, Version};
 
-use crate::cache::{Ask, Cache, FillError, Lookup, PurgeOrder, PurgeRecord, Served, Stored, Story};
+use crate::cache::{
+    Ask, Cache, FillError, Lookup, PurgeOrder, PurgeRecord, Served, Stored, Story, Zone, passes_on,
+};
 use crate::clock::SharedClock;
 use crate::origin::ClientHeaders;
 use crate::policy::{self, Authorization, KeyParts, Mode};
 use crate::rules::{Question, Selection};
+use crate::semantics::dictionary::{AVAILABLE_DICTIONARY, DICTIONARY_ID};
 use crate::semantics::host::Host;
 use crate::semantics::interim::Interim;
 use crate::semantics::status_fields::Forward;
@@ -24,7 +27,7 @@ use crate::store::{StoreError, Tier};
 use crate::telemetry::{
     AccessLog, AnswerTier, CacheResult, Counted, Gauge, Metrics, Record, SiteMetrics,
 };
-use crate::variant::{self, Asked, Hints, PathParameters};
+use crate::variant::{self, Asked, DictionaryMode, Hints, PathParameters};
 
 use super::body::Tally;
 use super::deliver::Delivery;
@@ -420,7 +423,13 @@ impl Pipeline {
             return AtOnce::Not(None);
         };
         let terms = errand.terms(&source);
-        match form::at_once(&self.cache, &terms.ask, &errand.asked, source) {
+        match form::at_once(
+            &self.cache,
+            &errand.state.site,
+            &terms.ask,
+            &errand.asked,
+            source,
+        ) {
             Ok(AtHand::Formed(formed)) => {
                 AtOnce::Told(self.delivered(routes, errand, &terms, formed))
             }
@@ -446,7 +455,14 @@ impl Pipeline {
             }
         };
         let terms = errand.terms(&source);
-        let formed = form::choose(&self.cache, &terms.ask, &errand.asked, source).await?;
+        let formed = form::choose(
+            &self.cache,
+            &errand.state.site,
+            &terms.ask,
+            &errand.asked,
+            source,
+        )
+        .await?;
         self.delivered(routes, errand, &terms, formed)
     }
 
@@ -548,7 +564,7 @@ impl Pipeline {
         &self,
         admitted: Admitted,
         client: Client,
-        headers: HeaderMap,
+        mut headers: HeaderMap,
         interim: Option<Interim>,
     ) -> Result<(Arc<Ask>, Asked), Refusal> {
         let Admitted {
@@ -560,6 +576,10 @@ impl Pipeline {
             ruling,
         } = admitted;
         let (zone, path) = (&ruling.settings.zone, ruling.path);
+        if headers.contains_key(AVAILABLE_DICTIONARY) && !may_have(zone, client.secure, &headers) {
+            headers.remove(AVAILABLE_DICTIONARY);
+            headers.remove(DICTIONARY_ID);
+        }
         let hints = zone.images.client_hints.then(|| Hints::of(&headers));
         let mut asked = variant::asked(
             &zone.images,
@@ -730,6 +750,16 @@ pub(super) fn host_text(host: Host) -> String {
     match host.port {
         Some(port) => format!("{}:{port}", host.name),
         None => host.name,
+    }
+}
+
+/// Whether it matters that a client has a dictionary: to the edge, or to an origin that is told of it.
+fn may_have(zone: &Zone, secure: bool, headers: &HeaderMap) -> bool {
+    match zone.compression.dictionaries.mode {
+        DictionaryMode::Edge => secure,
+        DictionaryMode::Passthrough => passes_on(zone, secure, headers),
+        // A transparent site is not in between.
+        DictionaryMode::Off => zone.is_transparent(),
     }
 }
 

@@ -1,10 +1,15 @@
+use http::HeaderMap;
 use http::header::{ACCEPT_ENCODING, IF_RANGE, RANGE};
 
-use crate::cache::{Ask, Cache, Form, Served};
+use crate::cache::{Ask, Cache, DeltaForm, Form, Served, offered};
+use crate::semantics::dictionary::{AVAILABLE_DICTIONARY, is_readable};
 use crate::semantics::etag::EntityTag;
 use crate::semantics::media_type::type_of_extension;
 use crate::semantics::negotiate::AcceptEncoding;
+use crate::site::Site;
 use crate::variant::{self, Coding};
+
+use super::cors::decorate;
 
 /// What content coding an answer gets.
 pub(super) enum Coded {
@@ -88,6 +93,28 @@ fn of_plain(cache: &Cache, ask: &Ask, source: &Served) -> Coded {
 
 /// The coding of the representation that `If-Range` names.
 fn coding_of_part(ask: &Ask) -> Option<Coding> {
+    Coding::of_token(part_of(ask)?)
+}
+
+/// How the representation was made that `If-Range` names.
+fn part_of(ask: &Ask) -> Option<&str> {
     let tag = EntityTag::parse(ask.headers.get(IF_RANGE)?.as_bytes())?;
-    Coding::of_token(std::str::from_utf8(tag.how()?).ok()?)
+    std::str::from_utf8(tag.how()?).ok()
+}
+
+/// The coding against a dictionary of the edge's that this client gets of `source`, if it is there.
+pub(super) fn delta(site: &Site, ask: &Ask, source: &Served) -> Option<DeltaForm> {
+    if !ask.headers.contains_key(AVAILABLE_DICTIONARY) || source.handed_on {
+        return None;
+    }
+    let can_read = || {
+        let mut headers = HeaderMap::clone(&source.object.headers());
+        if let Some(cors) = &site.cors {
+            decorate(cors, &ask.headers, &mut headers);
+        }
+        is_readable(&ask.headers, &headers)
+    };
+    let form = offered(ask, can_read)?;
+    let is_whole = !ask.headers.contains_key(RANGE);
+    (is_whole || part_of(ask) == Some(form.coding.token())).then_some(form)
 }

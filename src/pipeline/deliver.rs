@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use crate::cache::{Ask, Cache, Served, Story};
 use crate::policy::{self, Precondition};
 use crate::semantics::date;
+use crate::semantics::dictionary::USE_AS_DICTIONARY;
 use crate::semantics::range::{self, Ranges};
 use crate::semantics::status_fields::{CacheStatus, Outcome};
 use crate::site::{CacheStatusDetail, Site};
@@ -243,6 +244,12 @@ impl Delivery<'_> {
         if self.settings.zone.images.svg_csp && is_svg(&headers) {
             // Beside a policy of the origin's, if there is one: both hold.
             headers.append(CONTENT_SECURITY_POLICY, NO_SCRIPTS);
+        }
+        if let Some(marking) = &formed.marking {
+            // An origin that marks it itself knows better.
+            headers
+                .entry(USE_AS_DICTIONARY)
+                .or_insert_with(|| marking.clone());
         }
         append_via(&mut headers, self.node);
         let length = served

@@ -2,15 +2,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::ACCEPT_ENCODING;
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use crate::cache::{Ask, CODING_CORRUPT, CODING_TOO_LARGE, Cache, Derived, Form, Served};
+use crate::cache::{Ask, CODING_CORRUPT, CODING_TOO_LARGE, Cache, Derived, Form, Served, marks};
 use crate::semantics::negotiate::media_quality;
+use crate::site::Site;
 use crate::store::Object;
 use crate::variant::{self, Asked, Fallback, Recipe, Refused, SourceFormat, Wish};
 
 use super::Refusal;
-use super::coding::{Coded, coding};
+use super::coding::{Coded, coding, delta};
 
 const SAVE_DATA: HeaderName = HeaderName::from_static("save-data");
 
@@ -25,6 +26,8 @@ pub(super) struct Formed {
     pub(super) provisional: bool,
     /// Where it is a picture that the node may remake.
     pub(super) picture: Option<OfPicture>,
+    /// What `Use-As-Dictionary` says of it, where the edge marks it as a dictionary.
+    pub(super) marking: Option<HeaderValue>,
 }
 
 /// What an answer with a picture says besides.
@@ -56,11 +59,15 @@ pub(super) enum AtHand {
 /// Chooses the form of `source` that this client gets, if memory has it; else gives `source` back.
 pub(super) fn at_once(
     cache: &Cache,
+    site: &Site,
     ask: &Ask,
     asked: &Asked,
     source: Served,
 ) -> Result<AtHand, Refusal> {
     let mut choice = choice(cache, ask, asked, &source)?;
+    if let Some(formed) = choice.against_dictionary(cache, site, ask, &source) {
+        return Ok(AtHand::Formed(formed));
+    }
     let Some(form) = &choice.form else {
         return Ok(AtHand::Formed(choice.of_source(source)));
     };
@@ -85,11 +92,15 @@ pub(super) fn at_once(
 /// Chooses the form of `source` that this client gets, and has it made if need be.
 pub(super) async fn choose(
     cache: &Arc<Cache>,
+    site: &Site,
     ask: &Arc<Ask>,
     asked: &Asked,
     source: Served,
 ) -> Result<Formed, Refusal> {
     let mut choice = choice(cache, ask, asked, &source)?;
+    if let Some(formed) = choice.against_dictionary(cache, site, ask, &source) {
+        return Ok(formed);
+    }
     let Some(form) = choice.form.take() else {
         return Ok(choice.of_source(source));
     };
@@ -135,6 +146,8 @@ struct Choice {
     /// Whether the form is a source in its turn: the content of what the origin has coded.
     goes_on: bool,
     picture: Option<Picture>,
+    /// As in [`Formed`].
+    marking: Option<HeaderValue>,
 }
 
 /// What becomes of a picture that is not made, and what is said of one that is.
@@ -148,6 +161,19 @@ struct Picture {
 }
 
 impl Choice {
+    /// What clients get who have a dictionary, as soon as it is there.
+    fn against_dictionary(
+        &mut self,
+        cache: &Cache,
+        site: &Site,
+        ask: &Ask,
+        source: &Served,
+    ) -> Option<Formed> {
+        self.marking.as_ref()?;
+        let served = cache.delta(ask, source, delta(site, ask, source)?)?;
+        Some(std::mem::take(self).of_source(served))
+    }
+
     fn of_source(self, served: Served) -> Formed {
         Formed {
             served,
@@ -155,6 +181,7 @@ impl Choice {
             declined: self.declined,
             provisional: false,
             picture: self.picture.map(|_| OfPicture { ratio: None }),
+            marking: self.marking,
         }
     }
 
@@ -179,6 +206,7 @@ impl Choice {
             varies: self.varies,
             declined,
             provisional,
+            marking: self.marking,
         })
     }
 }
@@ -249,10 +277,20 @@ fn choice(cache: &Cache, ask: &Ask, asked: &Asked, source: &Served) -> Result<Ch
         Coded::Made(form) => (Some(form), false),
         Coded::Undone(form) => (Some(form), true),
     };
+    let marking = marks(ask).filter(|_| status == StatusCode::OK).cloned();
+    let mut varies = vec!["Accept-Encoding"];
+    if marking.is_some() {
+        varies.push("Available-Dictionary");
+        let is_stored = !source.handed_on && !source.is_growing();
+        if is_stored && source.object.detail().is_empty() {
+            cache.note_dictionary(ask, &source.object);
+        }
+    }
     Ok(Choice {
-        varies: vec!["Accept-Encoding"],
+        varies,
         form,
         goes_on,
+        marking,
         ..Choice::default()
     })
 }
@@ -322,7 +360,7 @@ pub(super) fn recipe_of(ask: &Ask, asked: &Asked, source: &Object) -> Option<Rec
 
 /// `Save-Data: on` (Save Data API, WICG), perhaps with parameters.
 fn saves_data(headers: &HeaderMap) -> bool {
-    let value = headers.get(SAVE_DATA).map(http::HeaderValue::as_bytes);
+    let value = headers.get(SAVE_DATA).map(HeaderValue::as_bytes);
     let token = value.and_then(|value| value.split(|byte| *byte == b';').next());
     token.is_some_and(|token| token.trim_ascii().eq_ignore_ascii_case(b"on"))
 }

@@ -5,6 +5,7 @@ use std::ops::Range;
 use http::{HeaderMap, HeaderName, header};
 use smallvec::SmallVec;
 
+use crate::semantics::dictionary::AVAILABLE_DICTIONARY;
 use crate::semantics::{list, negotiate};
 
 use super::config::{VaryAction, VaryConfig};
@@ -116,6 +117,10 @@ pub fn secondary_key(fields: &[HeaderName], request: &HeaderMap, config: &VaryCo
             }
             VaryAction::Normalize if name == header::ACCEPT => push_formats(&mut text, request),
             VaryAction::Normalize => push_unordered(&mut text, request, name),
+            VaryAction::Passthrough | VaryAction::Bypass if *name == AVAILABLE_DICTIONARY => {
+                push_members(&mut text, list::members(request, name));
+                push_delta_codings(&mut text, request);
+            }
             VaryAction::Passthrough | VaryAction::Bypass if name == header::ACCEPT_LANGUAGE => {
                 push_unordered(&mut text, request, name);
             }
@@ -191,6 +196,17 @@ fn push_codings(text: &mut KeyText, request: &HeaderMap) {
     let taken = CODINGS.iter().filter(|coding| accept.quality(coding) > 0);
     let refused = (accept.identity() == 0).then_some(&"identity;q=0");
     push_members(text, taken.chain(refused).map(|coding| coding.as_bytes()));
+}
+
+/// Which codings against dictionaries the client takes: an origin that is told of the dictionary is told of these, too.
+fn push_delta_codings(text: &mut KeyText, request: &HeaderMap) {
+    let accept = negotiate::AcceptEncoding::of(request);
+    for coding in ["dcb", "dcz"] {
+        if accept.quality(coding) > 0 {
+            text.push_str(";");
+            text.push_str(coding);
+        }
+    }
 }
 
 /// Which of the newer picture formats the client names, and what else it asks for by name.

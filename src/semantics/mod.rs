@@ -4,6 +4,7 @@
 pub mod cache_control;
 pub mod date;
 pub mod delta_seconds;
+pub mod dictionary;
 pub mod digest;
 pub mod etag;
 pub mod hop_by_hop;

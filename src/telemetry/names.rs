@@ -124,6 +124,7 @@ list! {
     CODINGS_BYTES_IN Counter "brim_codings_bytes_in" "Bytes that were coded by site, coding and effort"
     CODINGS_BYTES_OUT Counter "brim_codings_bytes_out" "Bytes that came of it by site, coding and effort"
     CODINGS_UPGRADES Counter "brim_codings_upgrades" "Codings that were asked for often and made again at the best level by site and outcome (better, no-better, not-now, gone)"
+    CODINGS_DICTIONARIES Counter "brim_codings_dictionaries" "Contents kept as compression dictionaries, and requests of clients that have one, by site and outcome (kept, coded, no-gain, unknown, not-now)"
     CODINGS_QUEUE Gauge "brim_codings_queue" "Codings that wait to be made at the best level"
     IMAGES_JOBS Counter "brim_images_jobs" "Jobs of the threads for pictures by site and format of the result, which is none where nothing came of it"
     IMAGES_CPU_SECONDS Counter "brim_images_cpu_seconds" "Time of the processor that these jobs took by site and format"

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
-use super::compress::COMPRESSIBLE;
+use super::compress::{COMPRESSIBLE, DictionaryPattern};
 use super::image::{ImagePreset, Keep};
 
 /// A content coding that the edge makes (RFC 9110 §8.4.1, RFC 7932, RFC 9659).
@@ -39,6 +39,50 @@ pub struct CompressionConfig {
     pub best_level: LevelByCoding,
     /// After so many hits on a coding of the first level the best one is made; 0 is never.
     pub upgrade_after_hits: u8,
+    /// Compression dictionaries.
+    pub dictionaries: DictionaryConfig,
+}
+
+/// `[compression] dictionaries`, checked (RFC 9842).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DictionaryConfig {
+    /// Who makes answers against dictionaries.
+    pub mode: DictionaryMode,
+    /// What the edge marks as a dictionary for its later versions.
+    pub patterns: Vec<DictionaryPattern>,
+    /// So many versions are remembered of what one pattern covers; at least 1.
+    pub keep_versions: usize,
+}
+
+/// Who makes answers against dictionaries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DictionaryMode {
+    /// Nobody.
+    #[default]
+    Off,
+    /// The origin: it is told what clients have.
+    Passthrough,
+    /// The edge.
+    Edge,
+}
+
+impl Default for DictionaryConfig {
+    fn default() -> Self {
+        Self {
+            mode: DictionaryMode::Off,
+            patterns: Vec::new(),
+            keep_versions: 5,
+        }
+    }
+}
+
+impl DictionaryConfig {
+    /// The patterns that cover a path, where the edge makes answers against dictionaries; the first one marks it.
+    pub fn covering<'a>(&'a self, path: &'a str) -> impl Iterator<Item = &'a DictionaryPattern> {
+        let is_edge = self.mode == DictionaryMode::Edge;
+        let patterns = self.patterns.iter().filter(move |_| is_edge);
+        patterns.filter(move |pattern| pattern.matches(path))
+    }
 }
 
 impl Default for CompressionConfig {
@@ -61,6 +105,7 @@ impl Default for CompressionConfig {
                 gzip: 9,
             },
             upgrade_after_hits: 2,
+            dictionaries: DictionaryConfig::default(),
         }
     }
 }

@@ -7,14 +7,14 @@ mod image;
 mod untouchable;
 
 pub use self::compress::{
-    BestCoded, BestCoder, Choice, DecodeError, Decoder, DeltaCoding, DictionaryHash, Encoder,
-    choose, cpu_time, decode, eligible, eligible_at_need, encode, encode_delta, is_uncoded,
-    undoable,
+    BestCoded, BestCoder, Choice, DecodeError, Decoder, DeltaCoding, DictionaryHash,
+    DictionaryPattern, DictionaryPatternError, Encoder, choose, cpu_time, decode, eligible,
+    eligible_at_need, encode, encode_delta, is_uncoded, undoable,
 };
 pub use self::config::{
-    Coding, CompressionConfig, CompressionWorkers, Fallback, ImageConfig, ImageFormat,
-    ImageQuality, ImageSigning, ImageWorkers, LevelByCoding, PathStyle, Refused, SigningKey,
-    Vendor,
+    Coding, CompressionConfig, CompressionWorkers, DictionaryConfig, DictionaryMode, Fallback,
+    ImageConfig, ImageFormat, ImageQuality, ImageSigning, ImageWorkers, LevelByCoding, PathStyle,
+    Refused, SigningKey, Vendor,
 };
 pub use self::image::{
     Announced, Asked, Collector, Effort, Fit, FormatImages, HINT_FIELDS, Hints, ImageError,

@@ -13,6 +13,7 @@ mod collapse;
 mod compress;
 mod conditional;
 mod crash;
+mod dictionary;
 mod digest;
 mod disk_fault;
 mod disks;

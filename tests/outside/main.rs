@@ -9,6 +9,7 @@
 )]
 
 mod chromium;
+mod dictionaries;
 mod nginx;
 mod pictures;
 mod support;

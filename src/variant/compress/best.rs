@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::super::config::{Coding, CompressionWorkers};
-use super::Encoder;
+use super::{DeltaCoding, DictionaryHash, Encoder, encode_delta};
 
 /// Bytes of content between two looks at whether the result is still wanted.
 const PIECE_BYTES: usize = 128 << 10;
@@ -31,10 +31,31 @@ pub struct BestCoder {
 }
 
 struct Job {
-    coding: Coding,
+    work: Work,
     level: u32,
     content: Bytes,
     done: oneshot::Sender<io::Result<BestCoded>>,
+}
+
+enum Work {
+    Whole(Coding),
+    /// Against a dictionary, whose hash is this.
+    Delta(DeltaCoding, Bytes, DictionaryHash),
+}
+
+impl Job {
+    /// `None` when nobody listens any more.
+    fn run(&self) -> io::Result<Option<Bytes>> {
+        match &self.work {
+            Work::Whole(coding) => encode_best(*coding, self.level, &self.content, &|| {
+                !self.done.is_closed()
+            }),
+            Work::Delta(..) if self.done.is_closed() => Ok(None),
+            Work::Delta(coding, dictionary, hash) => {
+                encode_delta(*coding, self.level, dictionary, hash, &self.content).map(Some)
+            }
+        }
+    }
 }
 
 impl BestCoder {
@@ -68,9 +89,34 @@ impl BestCoder {
         level: u32,
         content: Bytes,
     ) -> Option<io::Result<BestCoded>> {
+        self.hand_in(Work::Whole(coding), level, content).await
+    }
+
+    /// As [`BestCoder::encode`], against a dictionary whose SHA-256 is `hash`.
+    ///
+    /// # Errors
+    /// As [`encode_delta`].
+    pub async fn encode_delta(
+        &self,
+        coding: DeltaCoding,
+        level: u32,
+        dictionary: Bytes,
+        hash: DictionaryHash,
+        content: Bytes,
+    ) -> Option<io::Result<BestCoded>> {
+        let work = Work::Delta(coding, dictionary, hash);
+        self.hand_in(work, level, content).await
+    }
+
+    async fn hand_in(
+        &self,
+        work: Work,
+        level: u32,
+        content: Bytes,
+    ) -> Option<io::Result<BestCoded>> {
         let (done, result) = oneshot::channel();
         let job = Job {
-            coding,
+            work,
             level,
             content,
             done,
@@ -87,15 +133,10 @@ fn work(inbox: &Mutex<Receiver<Job>>) {
         let next = inbox.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = next else { return };
         let begun = cpu_time();
-        let coded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            encode_best(job.coding, job.level, &job.content, &|| {
-                !job.done.is_closed()
-            })
-        }));
+        let coded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job.run()));
         let cpu = cpu_time().saturating_sub(begun);
         let coded = match coded {
             Ok(Ok(Some(bytes))) => Ok(BestCoded { bytes, cpu }),
-            // Nobody listens any more.
             Ok(Ok(None)) => continue,
             Ok(Err(error)) => Err(error),
             Err(_) => Err(io::Error::other("the coder panicked")),

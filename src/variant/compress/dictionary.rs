@@ -4,6 +4,8 @@ use brotli::enc::{BrotliAlloc, BrotliEncoderParams, StandardAlloc};
 use bytes::Bytes;
 use zstd::stream::{raw::CParameter, write};
 
+use super::super::config::Coding;
+
 /// A content coding against a dictionary that the client has (RFC 9842 §4 and §5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum DeltaCoding {
@@ -40,6 +42,25 @@ impl DeltaCoding {
         match self {
             Self::Zstd => "dcz",
             Self::Brotli => "dcb",
+        }
+    }
+
+    /// The coding without a dictionary.
+    #[must_use]
+    pub fn plain(self) -> Coding {
+        match self {
+            Self::Zstd => Coding::Zstd,
+            Self::Brotli => Coding::Brotli,
+        }
+    }
+
+    /// The coding with a dictionary, where there is one.
+    #[must_use]
+    pub fn of_plain(coding: Coding) -> Option<Self> {
+        match coding {
+            Coding::Zstd => Some(Self::Zstd),
+            Coding::Brotli => Some(Self::Brotli),
+            Coding::Gzip => None,
         }
     }
 

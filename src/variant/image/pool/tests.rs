@@ -88,6 +88,15 @@ where
     }
 }
 
+/// For a machine that does other things, too.
+fn patient() -> ImageWorkers {
+    ImageWorkers {
+        queue_timeout: Duration::from_secs(60),
+        timeout: Duration::from_secs(60),
+        ..ImageWorkers::default()
+    }
+}
+
 fn pool_of<F>(limits: ImageWorkers, cook: F) -> Pool<Fake<F>>
 where
     F: Fn(&[u8], &Ticket) -> Result<Picture, ImageError> + Send + Sync + 'static,
@@ -174,7 +183,7 @@ async fn queued(pool: &Pool<impl Craft>, jobs: usize) {
 
 #[tokio::test]
 async fn pictures_are_made_and_counted() {
-    let pool = ImagePool::new(ImageWorkers::default());
+    let pool = ImagePool::new(patient());
     let source = Bytes::from(testing::png(&testing::noise(32, 32)));
     let announced = pool.announce(order(1, "width=16&format=jpeg"));
     let made = announced.render(source.clone(), |_| false).await.unwrap();
@@ -200,7 +209,7 @@ async fn ten_of_one_source_are_one_decoding() {
     for threads in [1, 3] {
         let pool = ImagePool::new(ImageWorkers {
             threads,
-            ..ImageWorkers::default()
+            ..patient()
         });
         let source = Bytes::from(testing::jpeg(&testing::noise(300, 200)));
         let announced: Vec<_> = (1..=10)
@@ -223,7 +232,7 @@ async fn ten_of_one_source_are_one_decoding() {
 
 #[tokio::test]
 async fn a_broken_picture_is_decoded_once_for_all_who_wait() {
-    let pool = pool_of(ImageWorkers::default(), |_, _| Ok(picture()));
+    let pool = pool_of(patient(), |_, _| Ok(picture()));
     let intents =
         ["width=1", "width=2", "width=3"].map(|query| Intent::new(&pool.shared, order(1, query)));
     for intent in &intents {
@@ -242,7 +251,7 @@ async fn a_broken_picture_is_decoded_once_for_all_who_wait() {
 
 #[tokio::test]
 async fn a_panic_ends_only_its_own_job() {
-    let pool = pool_of(ImageWorkers::default(), |file, _| {
+    let pool = pool_of(patient(), |file, _| {
         assert_ne!(file, b"bad");
         Ok(picture())
     });
@@ -258,7 +267,7 @@ async fn a_panic_ends_only_its_own_job() {
 async fn a_full_queue_refuses_at_once() {
     let (pool, gate) = gated(ImageWorkers {
         queue: 1,
-        ..ImageWorkers::default()
+        ..patient()
     });
     let running = pool.start(order(1, ""));
     gate.begins().await;
@@ -276,7 +285,7 @@ async fn a_full_queue_refuses_at_once() {
 async fn who_makes_room_for_another_site_is_told() {
     let (pool, gate) = gated(ImageWorkers {
         queue: 2,
-        ..ImageWorkers::default()
+        ..patient()
     });
     let running = pool.start(order(1, ""));
     gate.begins().await;
@@ -297,7 +306,7 @@ async fn who_makes_room_for_another_site_is_told() {
 
 #[tokio::test]
 async fn a_dropped_waiter_leaves_the_queue() {
-    let (pool, gate) = gated(ImageWorkers::default());
+    let (pool, gate) = gated(patient());
     let running = pool.start(order(1, ""));
     gate.begins().await;
     let waiting = pool.start(order(2, ""));
@@ -395,7 +404,7 @@ async fn who_waits_is_told_when_it_takes_long_and_it_goes_on_if_that_is_wanted()
 
 #[tokio::test]
 async fn an_upgrade_waits_until_nothing_else_does() {
-    let (pool, gate) = gated(ImageWorkers::default());
+    let (pool, gate) = gated(patient());
     let running = pool.start(order(1, ""));
     gate.begins().await;
     let waiting = pool.start(order(2, ""));
@@ -420,7 +429,7 @@ async fn an_upgrade_waits_until_nothing_else_does() {
 async fn too_large_a_file_is_refused_before_the_queue() {
     let pool = ImagePool::new(ImageWorkers {
         max_source_bytes: 2,
-        ..ImageWorkers::default()
+        ..patient()
     });
     let announced = pool.announce(order(1, ""));
     let refused = announced
@@ -438,7 +447,7 @@ async fn too_large_a_file_is_refused_before_the_queue() {
 async fn what_is_kept_decoded_makes_room_for_a_job() {
     let limits = ImageWorkers {
         memory_bytes: 100,
-        ..ImageWorkers::default()
+        ..patient()
     };
     let craft = Fake {
         decoding_bytes: 60,
@@ -454,7 +463,7 @@ async fn what_is_kept_decoded_makes_room_for_a_job() {
 
 #[tokio::test]
 async fn a_files_bytes_are_collected_once() {
-    let pool = ImagePool::new(ImageWorkers::default());
+    let pool = ImagePool::new(patient());
     let [first, second, third] =
         ["width=1", "width=2", "width=3"].map(|q| pool.announce(order(1, q)));
     let SourceBytes::Yours(collector) = first.source(Some(3)) else {
@@ -477,7 +486,7 @@ async fn a_files_bytes_are_collected_once() {
 
 #[tokio::test]
 async fn a_closed_pool_takes_no_more() {
-    let (pool, gate) = gated(ImageWorkers::default());
+    let (pool, gate) = gated(patient());
     let running = pool.start(order(1, ""));
     gate.begins().await;
     let waiting = pool.start(order(2, ""));
@@ -497,7 +506,7 @@ async fn a_closed_pool_takes_no_more() {
 #[tokio::test]
 async fn threads_are_nice_and_the_process_is_not() {
     let (tell, told) = mpsc::channel();
-    let pool = pool_of(ImageWorkers::default(), move |_, _| {
+    let pool = pool_of(patient(), move |_, _| {
         let niceness = rustix::process::getpriority_process(None).unwrap();
         tell.send(niceness).unwrap();
         Ok(picture())
@@ -515,11 +524,11 @@ async fn too_many_frames_are_the_fault_of_who_wants_them() {
     let source = Bytes::from(testing::gif(&frames.iter().collect::<Vec<_>>()));
     let few = ImageWorkers {
         max_frames: 2,
-        ..ImageWorkers::default()
+        ..patient()
     };
     let little = ImageWorkers {
         memory_bytes: 40_000,
-        ..ImageWorkers::default()
+        ..patient()
     };
     for limits in [few, little] {
         let pool = ImagePool::new(limits);
