@@ -681,7 +681,7 @@ fn a_site_is_more_than_its_keys() {
     );
     for (dictionaries, expect) in [
         ("mode = \"edge\"", Some("knows of none")),
-        ("mode = \"edge\", match = []", Some("name at least one")),
+        ("mode = \"edge\", match = []", Some("knows of none")),
         ("mode = \"edge\", match = [\"/app.*.js\"]", None),
         ("mode = \"edge\", match = [\"app.js\"]", Some("slash")),
         ("mode = \"edge\", match = [\"/app.:id.js\"]", Some("':'")),

@@ -12,7 +12,7 @@ use crate::variant::{BestCoder, Coding, Order, Picture, Recipe, Urgency};
 
 use super::behind::{Errand, Queue};
 use super::codings::{Effort, Upgrade};
-use super::form::{Form, better_object, keeping_of};
+use super::form::{Form, better_object, keeping_of, tell_digest};
 use super::served::Served;
 use super::smallest::forget_smallest;
 use super::{Ask, Cache, Pressure, Story};
@@ -146,6 +146,7 @@ impl Cache {
         match tried {
             Tried::Coding(coding, level, bytes) => {
                 let mut draft = better_object(&present, coding.token());
+                tell_digest(&mut draft, source, &bytes);
                 draft.detail = format!("{};level={level}{BEST}", coding.token()).into();
                 self.keep_form(ask, draft, *id, &bytes).await;
                 forget_smallest(source);

@@ -420,12 +420,11 @@ fn read_dictionaries(section: Section<'_>) -> DictionaryConfig {
     ];
     section.word("mode", &mut dictionaries.mode, &modes);
     let patterns = section.items("match", field::dictionary_pattern);
-    let patterns = section.not_empty("match", patterns).unwrap_or_default();
-    let patterns = patterns.into_iter().map(|(pattern, _)| pattern);
-    dictionaries.patterns = patterns.collect();
+    let patterns = patterns.unwrap_or_default().into_iter();
+    dictionaries.patterns = patterns.map(|(pattern, _)| pattern).collect();
     section.integer("keep_versions", &mut dictionaries.keep_versions);
     let is_edge = dictionaries.mode == DictionaryMode::Edge;
-    if is_edge && !section.has("match") {
+    if is_edge && section.lists_nothing("match") {
         let wrong = Wrong::new(
             "the edge is to make answers against dictionaries and knows of none",
             "write match = [\"/assets/app.*.js\"] with the paths of your scripts and style sheets, or mode = \"off\"",

@@ -469,3 +469,29 @@ async fn without_passthrough_the_origin_is_told_of_no_dictionary() {
         assert_eq!(origin.count_for("/app.js"), 1, "{settings}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_coding_against_a_dictionary_is_explained_and_tells_its_digest() {
+    let (origin, edge) = before(EDGE).await;
+    let of_source = format!("sha-256={}", field(script(2).as_bytes()));
+    let resource = resource(script(2), "\"2\"").header("repr-digest", &of_source);
+    origin.serve_resource("/app.2.js", resource);
+    get(&edge, "/app.1.js", &[("accept-encoding", ALL)]).await;
+    kept(&edge, 1).await;
+    let has = field(script(1).as_bytes());
+    let fields = [("accept-encoding", ALL), ("available-dictionary", &*has)];
+    let delta = until_coded(&edge, "/app.2.js", &fields, "dcz").await;
+    let of_delta = format!("sha-256={}", field(&delta.body));
+    assert_eq!(delta.header("repr-digest"), of_delta);
+    let told = crate::explain::coding(&edge, "/app.2.js", &fields).await;
+    assert_eq!(told["coding"], "dcz", "{told}");
+    assert_eq!(told["state"], "stored", "{told}");
+    assert_eq!(told["stored"]["effort"], "dictionary", "{told}");
+    assert_eq!(told["stored"]["level"], 19, "{told}");
+    assert_eq!(told["stored"]["body_bytes"], delta.body.len());
+    let other = field(b"nobody's");
+    let fields = [("accept-encoding", ALL), ("available-dictionary", &*other)];
+    let told = crate::explain::coding(&edge, "/app.2.js", &fields).await;
+    assert_eq!(told["coding"], "zstd", "{told}");
+    assert_eq!(told["dictionary"], "not-made", "{told}");
+}

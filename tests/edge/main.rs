@@ -34,6 +34,7 @@ mod purge;
 mod range;
 mod regression;
 mod rules;
+mod sibling;
 mod support;
 mod transparent;
 mod vary;

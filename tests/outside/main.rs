@@ -12,4 +12,5 @@ mod chromium;
 mod dictionaries;
 mod nginx;
 mod pictures;
+mod siblings;
 mod support;

@@ -10,7 +10,7 @@ use crate::variant::{Coding, DeltaCoding, DictionaryHash};
 use super::super::behind::Errand;
 use super::super::codings::{Dictionaries, Effort};
 use super::super::derive::{Decline, Wanted};
-use super::super::form::coded_object;
+use super::super::form::{coded_object, tell_digest};
 use super::super::marks::Mark;
 use super::super::{Ask, Cache, Form, Pressure, Served, Story};
 use super::keep::{hash_of, may_be_dictionary};
@@ -191,6 +191,7 @@ impl Cache {
             return Some(Dictionaries::NoGain);
         }
         let mut draft = coded_object(source, &wanted.key, coding.token());
+        tell_digest(&mut draft, source, &coded.bytes);
         let short = hex(hash.get(..4).unwrap_or_default());
         draft.detail = format!("{};level={level};dictionary={short}", coding.token()).into();
         self.keep_form(ask, draft, wanted.id, &coded.bytes).await;
