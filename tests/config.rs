@@ -681,14 +681,17 @@ fn a_site_is_more_than_its_keys() {
     );
     for (dictionaries, expect) in [
         ("mode = \"edge\"", Some("knows of none")),
-        ("mode = \"edge\", match = []", Some("name at least one")),
+        ("mode = \"edge\", match = []", Some("knows of none")),
         ("mode = \"edge\", match = [\"/app.*.js\"]", None),
         ("mode = \"edge\", match = [\"app.js\"]", Some("slash")),
         ("mode = \"edge\", match = [\"/app.:id.js\"]", Some("':'")),
         (
             "mode = \"passthrough\", match = [\"/app.js\"]",
-            Some("does not look at patterns"),
+            Some("looks at patterns"),
         ),
+        ("match = [\"/app.js\"]", Some("looks at patterns")),
+        ("mode = \"edge\", match = [\"/a/**\"]", Some("two stars")),
+        ("mode = \"edge\", match = [\"/a/../b*\"]", Some("no path")),
         ("mode = \"passthrough\"", None),
         ("mode = \"on\"", Some("passthrough")),
         ("keep_versions = 0", Some("from 1 to 64")),
@@ -696,6 +699,10 @@ fn a_site_is_more_than_its_keys() {
         let text = format!("[compression]\ndictionaries = {{ {dictionaries} }}");
         check_site(&text, expect);
     }
+    check_site(
+        "[compression]\ncodings = [\"gzip\"]\ndictionaries = { mode = \"edge\", match = [\"/a.js\"] }",
+        Some("zstd or br"),
+    );
     check_site("[images]\nwidths = [320, 8000]", Some("too large"));
     check_site("[images]\nmatch = [\"jpg\"]", Some("*.jpg"));
     check_site("[images]\naliases = [\"imgixx\"]", Some("write \"imgix\""));

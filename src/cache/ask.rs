@@ -110,11 +110,17 @@ impl Ask {
         varied
     }
 
-    /// Whether the origin is told of the client's dictionary.
-    fn passes_dictionary(&self) -> bool {
+    /// Whether the origin is told of the client's dictionary. What it answers then is for those alone who have it.
+    pub(super) fn passes_dictionary(&self) -> bool {
         self.headers.contains_key(AVAILABLE_DICTIONARY)
             && !self.is_transparent()
             && self.zone.compression.dictionaries.mode == DictionaryMode::Passthrough
+    }
+
+    /// Whether the origin could have been told of it.
+    pub(super) fn shows_dictionary(&self) -> bool {
+        self.is_transparent()
+            || self.zone.compression.dictionaries.mode == DictionaryMode::Passthrough
     }
 
     /// The codings that the origin may answer with.

@@ -13,7 +13,7 @@ use super::FillError;
 use super::codings::Effort;
 use super::derive::Work;
 use super::flight::{Head, HeadBody, Landing, Pilot};
-use super::form::{coded_object, keeping_of};
+use super::form::{coded_object, keeping_of, tells_digest};
 use super::install::Keeping;
 
 /// Larger pieces are encoded away from the runtime's threads.
@@ -22,12 +22,20 @@ const INLINE_ENCODING_BYTES: usize = 16 << 10;
 impl Work {
     /// Streams: the first bytes go out coded while the source still grows, and whenever it pauses.
     pub(super) async fn compress(
-        self,
+        mut self,
         coding: Coding,
         level: u32,
         pilot: Pilot,
         mut landing: Landing,
     ) {
+        match self.sibling(coding).await {
+            Ok(Some(found)) => return self.give(coding, found, pilot, landing).await,
+            Ok(None) => {}
+            Err(error) => {
+                landing.close();
+                return pilot.fail(&error);
+            }
+        }
         let turns = Arc::clone(&self.cache.encoding);
         let story = &self.source.story;
         let storable = story.stored || story.forward.is_none() || story.tier.is_some();
@@ -41,7 +49,12 @@ impl Work {
             vary: None,
         });
         let max_bytes = self.ask.zone.policy.max_object_bytes;
-        let mut keeping = storable.then(|| self.keeping(&object, None, max_bytes));
+        // The digest of its bytes is known when they are all there: the stored head tells it.
+        let is_digested = tells_digest(&self.source.object);
+        let mut keeping = storable.then(|| {
+            let keeping = self.keeping(&object, None, max_bytes);
+            keeping.digested(is_digested)
+        });
         let (cache, id, ask) = (Arc::clone(&self.cache), self.id, Arc::clone(&self.ask));
         let ends_with_readers = self.ends_with_readers(storable);
         let mut reader = self

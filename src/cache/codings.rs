@@ -15,6 +15,8 @@ pub enum Effort {
     First,
     /// Behind the answers.
     Best,
+    /// By whoever filled the folder: the time is that of the comparison.
+    Sibling,
     /// Behind the answers, against a dictionary that clients have.
     Dictionary,
     /// The origin's coding, undone.
@@ -28,6 +30,7 @@ impl Effort {
         match self {
             Self::First => "first",
             Self::Best => "best",
+            Self::Sibling => "sibling",
             Self::Dictionary => "dictionary",
             Self::Undone => "undone",
         }
@@ -109,6 +112,8 @@ pub struct SiteCodings {
     pub sums: BTreeMap<(Coding, Effort), CodingSums>,
     /// Outcomes of upgrades.
     pub upgrades: BTreeMap<Upgrade, u64>,
+    /// Times that a coded file beside its source was not used, because it does not hold the same.
+    pub siblings_refused: u64,
     /// What became of dictionaries.
     pub dictionaries: BTreeMap<Dictionaries, u64>,
 }
@@ -145,6 +150,11 @@ impl Codings {
         let mut sites = self.sites.lock();
         let upgrades = &mut sites.entry(Arc::clone(site)).or_default().upgrades;
         *upgrades.entry(outcome).or_default() += 1;
+    }
+
+    pub(super) fn sibling_refused(&self, site: &Arc<str>) {
+        let mut sites = self.sites.lock();
+        sites.entry(Arc::clone(site)).or_default().siblings_refused += 1;
     }
 
     pub(super) fn dictionary(&self, site: &Arc<str>, outcome: Dictionaries) {

@@ -4,6 +4,9 @@ use std::sync::Arc;
 use http::header::{ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::semantics::digest::{
+    CONTENT_DIGEST, CONTENT_MD5, Digester, REPR_DIGEST, UNENCODED_DIGEST, is_digested,
+};
 use crate::semantics::etag;
 use crate::store::{Body, Draft, Newcomer, Object};
 use crate::variant::{Coding, Recipe};
@@ -15,10 +18,6 @@ use super::{Ask, Cache, Served};
 
 /// What the tag of decoded content ends in.
 pub(super) const IDENTITY: &str = "identity";
-
-const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
-const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
-const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
 
 /// Fields that speak of the very bytes of a representation.
 const OF_THE_BYTES: [HeaderName; 5] = [
@@ -43,6 +42,9 @@ pub enum Form {
     Picture(Recipe),
 }
 
+/// How the key of a picture begins.
+const PICTURE: &str = "picture;";
+
 impl Form {
     /// Canonical text: equal forms of one version are one variant.
     pub(super) fn key(&self) -> Cow<'static, str> {
@@ -52,7 +54,7 @@ impl Form {
             Self::Coded(Coding::Gzip, _) => "coding=gzip".into(),
             Self::Plain(coding) => format!("plain;from={}", coding.token()).into(),
             Self::Delta(delta) => delta.key().into(),
-            Self::Picture(recipe) => format!("picture;{}", recipe.key()).into(),
+            Self::Picture(recipe) => format!("{PICTURE}{}", recipe.key()).into(),
         }
     }
 }
@@ -162,7 +164,10 @@ pub(super) fn renewed(made: &Object, source: &Object) -> Object {
             .unwrap_or_default(),
     };
     headers.remove(CONTENT_ENCODING);
-    for name in [CONTENT_ENCODING, CONTENT_TYPE] {
+    if is_picture(made) {
+        headers.remove(UNENCODED_DIGEST);
+    }
+    for name in [CONTENT_ENCODING, CONTENT_TYPE, REPR_DIGEST] {
         if let Some(value) = made_headers.get(&name) {
             headers.insert(name, value.clone());
         }
@@ -173,6 +178,12 @@ pub(super) fn renewed(made: &Object, source: &Object) -> Object {
     draft.detail = made.detail().into();
     draft.body = made.body.clone();
     draft.seal()
+}
+
+/// Whether a made form has other content than its source.
+fn is_picture(made: &Object) -> bool {
+    let form = made.key().rsplit('\u{1f}').next();
+    form.is_some_and(|form| form.starts_with(PICTURE))
 }
 
 /// The head of a made representation: the source's fields without what spoke of its very bytes.
@@ -196,10 +207,25 @@ pub(super) fn better_object(present: &Object, label: &str) -> Draft {
     if let Some(source) = draft.headers.get(ETAG).and_then(etag::source) {
         draft.headers.insert(ETAG, source);
     }
+    draft.headers.remove(REPR_DIGEST);
     retag(&mut draft.headers, label, version);
     draft.version = version;
     draft.body = Body::Chunked { length: 0 };
     draft
+}
+
+/// Whether what is coded of `source` tells the digest of its own bytes: where the source tells its own.
+pub(super) fn tells_digest(source: &Object) -> bool {
+    is_digested(&source.headers(), &REPR_DIGEST)
+}
+
+/// Has the head of a coded form of `source` tell the digest of these bytes, if it tells one at all.
+pub(super) fn tell_digest(draft: &mut Draft, source: &Object, bytes: &[u8]) {
+    if tells_digest(source)
+        && let Some(digest) = Digester::of(bytes)
+    {
+        draft.headers.insert(REPR_DIGEST, digest);
+    }
 }
 
 /// The head of a coded form; `token` is the name of its coding.

@@ -8,8 +8,10 @@ use crate::store::{
 };
 use crate::variant::{self, Wish};
 
-use super::form::{Form, variant_key};
+use super::codings::Effort;
+use super::form::{Form, IDENTITY, variant_key};
 use super::marks::Mark;
+use super::sibling::SIBLING;
 use super::upgrade::BEST;
 use super::{Cache, FillError, Remembered, Zone};
 
@@ -63,6 +65,25 @@ pub struct StoredForm {
     pub tiers: Present,
     /// Its chunks, if its body is in chunks.
     pub chunks: Option<Chunks>,
+}
+
+impl StoredForm {
+    /// With which effort it was made, if it is a coding or the content of one.
+    #[must_use]
+    pub fn effort(&self) -> Effort {
+        let detail = self.object.detail();
+        if detail.contains(SIBLING) {
+            Effort::Sibling
+        } else if detail.contains(";dictionary=") {
+            Effort::Dictionary
+        } else if detail.starts_with(IDENTITY) {
+            Effort::Undone
+        } else if detail.ends_with(BEST) {
+            Effort::Best
+        } else {
+            Effort::First
+        }
+    }
 }
 
 /// How one form of an object stands.

@@ -4,6 +4,7 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderName;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 
+use crate::semantics::digest::{Digester, REPR_DIGEST};
 use crate::semantics::media_type;
 use crate::store::{
     Admission, Body, CHUNK_BYTES, Entry, EntryKey, Object, Part, Placement, SiteStore, VaryIndex,
@@ -132,6 +133,8 @@ pub(super) struct Keeping {
     store: Arc<SiteStore>,
     /// Whether the disk takes it.
     admission: Admission,
+    /// Of what was taken in so far, where the finished object is to tell it.
+    digest: Option<Digester>,
     /// A stored object whose body has been the same so far, byte for byte.
     same: Option<Arc<Object>>,
 }
@@ -154,6 +157,7 @@ impl Keeping {
             object,
             length,
             chunks: 0,
+            digest: None,
             same: None,
         }
     }
@@ -193,13 +197,23 @@ impl Keeping {
             cache,
             object,
             chunks: 0,
+            digest: None,
             same: None,
         }
+    }
+
+    /// Has the finished object tell its own digest.
+    pub(super) fn digested(mut self, is_wanted: bool) -> Self {
+        self.digest = is_wanted.then(Digester::default);
+        self
     }
 
     /// Takes the next bytes. Gives the offset up to which they are in a tier; `None` when the body has
     /// grown too large to keep, or no tier took a piece of it.
     pub(super) async fn add(&mut self, mut bytes: &[u8]) -> Option<u64> {
+        if let Some(digest) = &mut self.digest {
+            digest.update(bytes);
+        }
         while !bytes.is_empty() {
             let room = CHUNK_BYTES - self.buffer.len();
             let (now, later) = bytes.split_at(room.min(bytes.len()));
@@ -231,6 +245,9 @@ impl Keeping {
         };
         let mut draft = self.object.draft();
         draft.body = body;
+        if let Some(digest) = self.digest.and_then(Digester::finish) {
+            draft.headers.insert(REPR_DIGEST, digest);
+        }
         if let Some(before) = self.same.filter(|before| before.body.length() == length) {
             draft.version = before.version;
             draft.body = before.body.clone();

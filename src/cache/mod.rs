@@ -31,6 +31,7 @@ mod purge;
 mod reader;
 mod revalidate;
 mod served;
+mod sibling;
 mod smallest;
 mod sparse;
 mod upgrade;

@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use crate::origin;
 use crate::policy;
 use crate::semantics::date;
+use crate::semantics::digest::{CONTENT_DIGEST, CONTENT_MD5};
 use crate::semantics::range::ContentRange;
 use crate::store::Body;
 
@@ -123,6 +124,9 @@ impl Fill {
         policy::stored_fields(&zone.policy, &mut headers);
         headers.remove(CONTENT_LENGTH);
         headers.remove(CONTENT_RANGE);
+        // It speaks of the part alone (RFC 9530 §2).
+        headers.remove(CONTENT_DIGEST);
+        headers.remove(CONTENT_MD5);
         let sequence = pilot.sequence();
         let mut object = self.object(zone, StatusCode::OK, &headers, freshness, sequence);
         object.body = Body::Chunked { length };

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 
+use crate::semantics::digest::UNENCODED_DIGEST;
 use crate::store::{Body, Draft, Object};
 use crate::variant::{Announced, ImageError, JobRefused, Media, Picture, SourceBytes};
 
@@ -52,7 +53,7 @@ impl Work {
         };
         // Others may decode for it no longer.
         drop(announced);
-        let object = cache
+        let (object, kept_to) = cache
             .kept_picture(
                 &ask,
                 made_object(&source, &key, picture.media.name()),
@@ -70,7 +71,7 @@ impl Work {
             personal: false,
             vary: None,
         });
-        pilot.kept_to(length);
+        pilot.kept_to(kept_to);
         pilot.publish(picture.bytes).await;
         landing.close();
         pilot.finish();
@@ -168,7 +169,8 @@ impl Cache {
         }
     }
 
-    /// Puts a picture under this head into the tiers, as far as they take it. `mark` is added to how it was made.
+    /// Puts a picture under this head into the tiers, as far as they take it, and gives the head and how many of its bytes
+    /// are there in chunks. `mark` is added to how it was made.
     pub(super) async fn kept_picture(
         self: &Arc<Self>,
         ask: &Ask,
@@ -176,12 +178,13 @@ impl Cache {
         id: u128,
         picture: &Picture,
         mark: &str,
-    ) -> Arc<Object> {
+    ) -> (Arc<Object>, u64) {
         let is_best = matches!(picture.media, Media::Picture(_)) && !picture.may_improve;
         let mark = if is_best { BEST } else { mark };
         if let Ok(media_type) = HeaderValue::try_from(picture.media.media_type()) {
             object.headers.insert(CONTENT_TYPE, media_type);
         }
+        object.headers.remove(UNENCODED_DIGEST);
         object.detail = format!("{}{mark}", picture.detail).into();
         object.body = Body::Inline(Bytes::new());
         let object = Arc::new(object.seal());
@@ -191,8 +194,14 @@ impl Cache {
         if keeping.add(&picture.bytes).await.is_some()
             && let Some(finished) = keeping.finish().await
         {
+            // A small one lies in its head, where who falls behind does not look.
+            let kept_to = match finished.body {
+                Body::Chunked { length } => length,
+                Body::Inline(_) => 0,
+            };
             self.install(ask, id, finished, None).await;
+            return (object, kept_to);
         }
-        object
+        (object, 0)
     }
 }

@@ -16,7 +16,7 @@ use crate::store::{ANY_TAG, Admission, Body, CHUNK_BYTES, Draft, Newcomer, Objec
 use crate::telemetry::FillOutcome;
 
 use super::ask::{Conditions, is_made_here, is_read};
-use super::dictionary::imply_vary;
+use super::dictionary::{Noted, imply_vary, is_delta};
 use super::flight::{Head, HeadBody, Landing, Pilot, VaryTrait};
 use super::install::{Keeping, new_version};
 use super::marks::Mark;
@@ -309,7 +309,7 @@ impl Fill {
             mut body,
             ..
         } = response;
-        imply_vary(&mut headers);
+        imply_vary(&mut headers, self.ask.passes_dictionary());
         let zone = self.ask.zone.for_response(status, &headers);
         if !headers.contains_key(DATE) {
             headers.insert(DATE, date::format(times.received_at));
@@ -319,6 +319,9 @@ impl Fill {
         // An answer to one client's conditions or range is no answer for others (RFC 9110 §13, §14).
         if handed_on && is_read(self.errand.method()) {
             keep = Err(NotStored::Status);
+        }
+        if is_delta(&headers) && !self.ask.shows_dictionary() {
+            keep = Err(NotStored::VaryBypass);
         }
         if keep.is_ok() {
             policy::stored_fields(&zone.policy, &mut headers);
@@ -508,7 +511,8 @@ impl Fill {
             let installed = Arc::clone(&object);
             self.cache.install(&self.ask, place, object, vary).await;
             if outcome == FillOutcome::Stored {
-                self.cache.note_dictionary(&self.ask, &installed);
+                self.cache
+                    .note_version(&self.ask, &installed, Noted::Pulled);
                 self.cache.want_offered(&self.ask, &installed);
             }
         }

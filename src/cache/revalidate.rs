@@ -33,7 +33,7 @@ impl Fill {
         let stored = self.candidate.as_ref()?;
         let mut headers = HeaderMap::clone(&stored.headers());
         policy::update_stored(&mut headers, &response.headers);
-        imply_vary(&mut headers);
+        imply_vary(&mut headers, self.ask.passes_dictionary());
         if !headers.contains_key(DATE) {
             headers.insert(DATE, date::format(times.received_at));
         }
@@ -110,7 +110,7 @@ impl Fill {
             ByHead::Freshened => {
                 let mut headers = HeaderMap::clone(&stored.headers());
                 policy::update_stored(&mut headers, &head.headers);
-                imply_vary(&mut headers);
+                imply_vary(&mut headers, self.ask.passes_dictionary());
                 if !headers.contains_key(DATE) {
                     headers.insert(DATE, date::format(times.received_at));
                 }

@@ -91,6 +91,12 @@ impl Served {
         }
     }
 
+    /// A stored object as a source of other forms, to be looked at: nothing tells when its body has a hole.
+    #[must_use]
+    pub fn of_tiers(object: Arc<Object>) -> Self {
+        Self::made(object, Story::hit(Tier::Memory), 0).without_head()
+    }
+
     /// A stored made form.
     pub(super) fn made(object: Arc<Object>, story: Story, id: u128) -> Self {
         Self {
@@ -103,6 +109,23 @@ impl Served {
             head: Some(id),
             missing: None,
             first: None,
+        }
+    }
+
+    /// The same with its whole body at hand, for who has had to read all of it.
+    pub(super) fn holding(self, content: Bytes) -> Self {
+        let length = Some(content.len() as u64);
+        let mut draft = self.object.draft();
+        draft.body = Body::Inline(content);
+        Self {
+            object: Arc::new(draft.seal()),
+            length,
+            from: From::Tiers,
+            source: None,
+            head: None,
+            missing: None,
+            first: None,
+            ..self
         }
     }
 

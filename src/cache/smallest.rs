@@ -77,11 +77,13 @@ pub(super) fn forget_smallest(source: &Object) {
         .fetch_and(KEPT_AS_DICTIONARY, Ordering::Relaxed);
 }
 
-/// Notes that the content of `source` is kept as a dictionary. Gives whether that is news.
+/// Whether the content of `source` is kept as a dictionary, or cannot be.
+pub(super) fn is_kept(source: &Object) -> bool {
+    source.forms.load(Ordering::Relaxed) & KEPT_AS_DICTIONARY != 0
+}
+
+/// Notes that it is. Gives whether that is news.
 pub(super) fn note_kept(source: &Object) -> bool {
-    if source.forms.load(Ordering::Relaxed) & KEPT_AS_DICTIONARY != 0 {
-        return false;
-    }
     source.forms.fetch_or(KEPT_AS_DICTIONARY, Ordering::Relaxed) & KEPT_AS_DICTIONARY == 0
 }
 

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use http::header::{ACCEPT_RANGES, DATE, ETAG, LAST_MODIFIED, RANGE};
+use http::header::{ACCEPT_RANGES, CONTENT_ENCODING, DATE, ETAG, LAST_MODIFIED, RANGE};
 use http::{HeaderMap, Method, StatusCode};
 
 use crate::origin::RangeRequests;
@@ -38,6 +38,8 @@ pub(super) fn can_have_parts(zone: &Zone, headers: &HeaderMap, length: Option<u6
     length.is_some_and(|length| length > BLOCK && block_at(length).is_some())
         && zone.origin.config().range_requests != RangeRequests::Never
         && names_bytes(headers)
+        // Blocks are asked for as they are: of a coded body they would be parts of something else.
+        && !headers.contains_key(CONTENT_ENCODING)
         && policy::strong_validator(headers).is_some()
 }
 

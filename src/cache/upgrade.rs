@@ -12,7 +12,7 @@ use crate::variant::{BestCoder, Coding, Order, Picture, Recipe, Urgency};
 
 use super::behind::{Errand, Queue};
 use super::codings::{Effort, Upgrade};
-use super::form::{Form, better_object, keeping_of};
+use super::form::{Form, better_object, keeping_of, tell_digest};
 use super::served::Served;
 use super::smallest::forget_smallest;
 use super::{Ask, Cache, Pressure, Story};
@@ -146,6 +146,7 @@ impl Cache {
         match tried {
             Tried::Coding(coding, level, bytes) => {
                 let mut draft = better_object(&present, coding.token());
+                tell_digest(&mut draft, source, &bytes);
                 draft.detail = format!("{};level={level}{BEST}", coding.token()).into();
                 self.keep_form(ask, draft, *id, &bytes).await;
                 forget_smallest(source);
@@ -233,23 +234,26 @@ impl Cache {
         reader.collect(max_bytes).await.ok().flatten()
     }
 
-    /// Puts a made form that is whole into the tiers, as far as they take it.
+    /// Puts a made form that is whole into the tiers. Gives whether they took it.
     pub(super) async fn keep_form(
         self: &Arc<Self>,
         ask: &Ask,
         mut draft: Draft,
         id: u128,
         bytes: &Bytes,
-    ) {
+    ) -> bool {
         draft.body = Body::Inline(Bytes::new());
         let object = Arc::new(draft.seal());
         let max_bytes = ask.zone.policy.max_object_bytes;
         let mut keeping = keeping_of(self, ask, id, &object, Some(bytes.len() as u64), max_bytes);
-        if keeping.add(bytes).await.is_some()
-            && let Some(finished) = keeping.finish().await
-        {
-            self.install(ask, id, finished, None).await;
+        if keeping.add(bytes).await.is_none() {
+            return false;
         }
+        let Some(finished) = keeping.finish().await else {
+            return false;
+        };
+        self.install(ask, id, finished, None).await;
+        true
     }
 
     /// What is stored under `id`, if it is still the version of `made`: its fields may be newer.

@@ -2,6 +2,7 @@ use std::fmt::Write as _;
 use std::io::Write;
 
 use anyhow::Context;
+use serde_json::Value;
 
 use super::arguments::ExplainArguments;
 use super::client::Client;
@@ -69,25 +70,57 @@ fn page(url: &str, explanation: &Explanation) -> String {
         explanation.body_bytes.map(|bytes| format!("{bytes} bytes")),
     );
     add("key", Some(explanation.key.clone()));
-    for (name, value) in &explanation.details {
-        let value = match value {
-            serde_json::Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
-        lines.push((name, value));
-    }
-
     let mut page = format!("{url}\n");
-    for (name, value) in lines.iter().filter(|(_, value)| !value.is_empty()) {
-        // Names and values come from the node, parts of them from the request: no control characters
-        // reach the terminal.
-        let value: String = value
-            .chars()
-            .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-            .collect();
-        writeln!(page, "  {name:<10} {value}").ok();
+    for (name, value) in &lines {
+        line(&mut page, 1, name, value);
+    }
+    for (name, value) in &explanation.details {
+        detail(&mut page, 1, name, value);
     }
     page
+}
+
+/// One line, or one for each that it is made of, a step further in.
+fn detail(page: &mut String, depth: usize, name: &str, value: &Value) {
+    match value {
+        Value::Null => {}
+        Value::Object(members) => {
+            let mut inner = String::new();
+            for (name, value) in members {
+                detail(&mut inner, depth + 1, name, value);
+            }
+            if !inner.is_empty() {
+                writeln!(page, "{:1$}{name}", "", depth * 2).ok();
+                page.push_str(&inner);
+            }
+        }
+        Value::Array(members) => {
+            let texts: Vec<String> = members.iter().map(text).collect();
+            line(page, depth, name, &texts.join(", "));
+        }
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            line(page, depth, name, &text(value));
+        }
+    }
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn line(page: &mut String, depth: usize, name: &str, value: &str) {
+    if value.is_empty() {
+        return;
+    }
+    // Names and values come from the node, parts of them from the request: no control characters reach the terminal.
+    let value: String = value
+        .chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect();
+    writeln!(page, "{:1$}{name:<10} {value}", "", depth * 2).ok();
 }
 
 fn freshness(explanation: &Explanation) -> Option<String> {
@@ -136,7 +169,19 @@ mod tests {
             ttl_seconds: Some(269),
             body_bytes: Some(1234),
             variant: None,
-            details: [("tags".to_owned(), serde_json::json!(["x\u{1b}[2J"]))].into(),
+            details: [
+                (
+                    "coding".to_owned(),
+                    serde_json::json!({
+                        "coding": "br",
+                        "because": null,
+                        "stored": {"detail": "br;level=5", "tiers": ["mem", "disk"], "level": 5},
+                    }),
+                ),
+                ("nothing".to_owned(), serde_json::json!({"stored": null})),
+                ("tags".to_owned(), serde_json::json!(["x\u{1b}[2J", "y"])),
+            ]
+            .into(),
         };
         assert_eq!(
             page("https://shop.example/a", &explanation),
@@ -149,7 +194,13 @@ mod tests {
              freshness  fresh for 269 s more, 31 s old\n  \
              body       1234 bytes\n  \
              key        shop|/a\n  \
-             tags       [\"x\\u001b[2J\"]\n"
+             coding\n    \
+             coding     br\n    \
+             stored\n      \
+             detail     br;level=5\n      \
+             level      5\n      \
+             tiers      mem, disk\n  \
+             tags       x\u{fffd}[2J, y\n"
         );
     }
 

@@ -394,7 +394,8 @@ fn read_key(section: Section<'_>, origin: &origin::Config) -> KeyConfig {
     key
 }
 
-/// Unless the origin gets to see what dictionaries clients have, its answers cannot differ by them.
+/// What is coded against a dictionary is of use to nobody else: where the origin gets to see what clients have, its answers
+/// are kept apart by that whatever the site says, and where it does not, they cannot differ by it.
 fn vary_by_dictionaries(
     mut cache: policy::Config,
     compression: &CompressionConfig,
@@ -402,11 +403,16 @@ fn vary_by_dictionaries(
 ) -> policy::Config {
     let is_seen = compression.dictionaries.mode == DictionaryMode::Passthrough
         || origin.client_headers == ClientHeaders::Transparent;
+    let fields = &mut cache.vary.fields;
     for name in [AVAILABLE_DICTIONARY, DICTIONARY_ID] {
-        let is_listed = cache.vary.fields.iter().any(|(field, _)| *field == name);
-        if !is_seen && !is_listed {
-            cache.vary.fields.push((name, VaryAction::Ignore));
-        }
+        let written = fields.iter().find(|(field, _)| *field == name);
+        let action = match (is_seen, written) {
+            (true, Some((_, VaryAction::Bypass))) => VaryAction::Bypass,
+            (true, _) => VaryAction::Passthrough,
+            (false, _) => VaryAction::Ignore,
+        };
+        fields.retain(|(field, _)| *field != name);
+        fields.push((name, action));
     }
     cache
 }
@@ -420,21 +426,20 @@ fn read_dictionaries(section: Section<'_>) -> DictionaryConfig {
     ];
     section.word("mode", &mut dictionaries.mode, &modes);
     let patterns = section.items("match", field::dictionary_pattern);
-    let patterns = section.not_empty("match", patterns).unwrap_or_default();
-    let patterns = patterns.into_iter().map(|(pattern, _)| pattern);
-    dictionaries.patterns = patterns.collect();
+    let patterns = patterns.unwrap_or_default().into_iter();
+    dictionaries.patterns = patterns.map(|(pattern, _)| pattern).collect();
     section.integer("keep_versions", &mut dictionaries.keep_versions);
     let is_edge = dictionaries.mode == DictionaryMode::Edge;
-    if is_edge && !section.has("match") {
+    if is_edge && section.lists_nothing("match") {
         let wrong = Wrong::new(
             "the edge is to make answers against dictionaries and knows of none",
             "write match = [\"/assets/app.*.js\"] with the paths of your scripts and style sheets, or mode = \"off\"",
         );
         section.refuse("mode", wrong);
     }
-    if !is_edge && !dictionaries.patterns.is_empty() && section.has("mode") {
+    if !is_edge && !section.lists_nothing("match") {
         let wrong = Wrong::new(
-            "this mode does not look at patterns",
+            "only the mode \"edge\" looks at patterns",
             "write mode = \"edge\" or remove match",
         );
         section.refuse("match", wrong);
@@ -464,7 +469,21 @@ fn read_compression(section: Section<'_>) -> CompressionConfig {
     levels.integer("zstd", &mut compression.best_level.zstd);
     levels.integer("gzip", &mut compression.best_level.gzip);
     section.integer("upgrade_after_hits", &mut compression.upgrade_after_hits);
-    compression.dictionaries = read_dictionaries(section.section("dictionaries"));
+    let dictionaries = section.section("dictionaries");
+    compression.dictionaries = read_dictionaries(dictionaries);
+    let is_edge = compression.dictionaries.mode == DictionaryMode::Edge;
+    if is_edge
+        && compression
+            .codings
+            .iter()
+            .all(|coding| *coding == Coding::Gzip)
+    {
+        let wrong = Wrong::new(
+            "answers against dictionaries are made of zstd or br, and the site has neither",
+            "add \"zstd\" or \"br\" to codings of [compression], or write mode = \"off\"",
+        );
+        dictionaries.refuse("mode", wrong);
+    }
     if compression.min_size_bytes > compression.max_size_bytes {
         let name = if section.has("min_size") {
             "min_size"

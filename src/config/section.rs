@@ -379,8 +379,7 @@ impl<'a> Section<'a> {
 
     /// Notes that a list has nothing in it.
     pub(super) fn not_empty<T>(&self, name: &str, items: Option<T>) -> Option<T> {
-        let empty = self.get(name).and_then(|value| value.get_ref().as_array());
-        if empty.is_some_and(|items| items.is_empty()) {
+        if self.has(name) && self.lists_nothing(name) {
             self.refuse(
                 name,
                 Wrong::new("empty", "name at least one, or leave the key out"),
@@ -388,6 +387,15 @@ impl<'a> Section<'a> {
             return None;
         }
         items
+    }
+
+    /// Whether a list is empty or not there. One whose items are wrong lists something.
+    pub(super) fn lists_nothing(&self, name: &str) -> bool {
+        let Some(value) = self.get(name) else {
+            return true;
+        };
+        let items = value.get_ref().as_array();
+        items.is_some_and(|items| items.is_empty())
     }
 
     /// A table with free names; `None` when it is not there.

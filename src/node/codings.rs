@@ -29,6 +29,11 @@ pub(super) fn expose(
             let cpu = sums.cpu.as_secs_f64();
             exposition.add_real(names::CODINGS_CPU_SECONDS, &labels, cpu);
         }
+        if site.siblings_refused > 0 {
+            let labels: Vec<_> = site_label().into_iter().collect();
+            let refused = site.siblings_refused;
+            exposition.add(names::CODINGS_SIBLINGS_REFUSED, &labels, refused);
+        }
         for (outcome, count) in &site.upgrades {
             let labels: Vec<_> = site_label()
                 .into_iter()
@@ -60,6 +65,7 @@ fn together(sites: &[(Arc<str>, SiteCodings)]) -> SiteCodings {
         for (outcome, count) in &site.upgrades {
             *all.upgrades.entry(*outcome).or_default() += count;
         }
+        all.siblings_refused += site.siblings_refused;
         for (outcome, count) in &site.dictionaries {
             *all.dictionaries.entry(*outcome).or_default() += count;
         }

@@ -126,9 +126,12 @@ impl NodeControl {
         note("origin_target", told.origin_target);
         note("wish", told.wish);
         let picture = told.picture.as_ref();
-        let variant = picture
-            .and_then(|picture| picture.stored.as_ref())
-            .map(|stored| stored.detail.clone());
+        let coding = told.coding.as_ref();
+        let pictures = picture.and_then(|picture| picture.stored.as_ref());
+        let codings = coding.and_then(|coding| coding.stored.as_ref());
+        let variant = pictures
+            .map(|stored| stored.detail.clone())
+            .or_else(|| codings.map(|stored| stored.detail.clone()));
         let list = |names: Vec<String>| Some(names.join(", ")).filter(|text| !text.is_empty());
         note("rules", list(told.rules));
         note("rules_of_response", list(told.rules_of_response));
@@ -141,6 +144,9 @@ impl NodeControl {
         note("version", stored.map(|stored| stored.version.clone()));
         if let Some(Ok(picture)) = picture.map(serde_json::to_value) {
             details.insert("picture".to_owned(), picture);
+        }
+        if let Some(Ok(coding)) = coding.map(serde_json::to_value) {
+            details.insert("coding".to_owned(), coding);
         }
         Explanation {
             site: told.site.unwrap_or(request.site),

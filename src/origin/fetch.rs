@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::client::Client;
 use super::config::{Config, Source};
 use super::error::OriginError;
-use super::folder::Folder;
+use super::folder::{Folder, Sibling};
 use super::message::{Request, Response};
 
 /// The way to one site's origin. It keeps connections, so one serves all requests of a site.
@@ -62,6 +62,27 @@ impl Origin {
         match &self.way {
             Way::Client(client) => client.fetch(request).await,
             Way::Folder(folder) => folder.fetch(request).await,
+        }
+    }
+
+    /// Whether [`Origin::sibling`] can find anything at all.
+    #[must_use]
+    pub fn has_siblings(&self) -> bool {
+        matches!(self.way, Way::Folder(_))
+    }
+
+    /// The file of a folder whose name is that of the file under `path` and `suffix` (`.br`), by the folder's own rules of
+    /// what may be served; `None` without one, when it has more than `most_bytes` or cannot be read, and at once when the
+    /// origin is no folder. Cancel-safe.
+    pub async fn sibling(
+        &self,
+        path: &str,
+        suffix: &'static str,
+        most_bytes: u64,
+    ) -> Option<Sibling> {
+        match &self.way {
+            Way::Client(_) => None,
+            Way::Folder(folder) => folder.sibling(path, suffix, most_bytes).await,
         }
     }
 

@@ -29,5 +29,6 @@ pub use self::config::{
 };
 pub use self::error::OriginError;
 pub use self::fetch::Origin;
+pub use self::folder::Sibling;
 pub use self::message::{Request, Response};
 pub use self::upload::{Upload, UploadError};

@@ -18,7 +18,9 @@ use crate::clock::SharedClock;
 use crate::origin::ClientHeaders;
 use crate::policy::{self, Authorization, KeyParts, Mode};
 use crate::rules::{Question, Selection};
-use crate::semantics::dictionary::{AVAILABLE_DICTIONARY, DICTIONARY_ID};
+use crate::semantics::dictionary::{
+    AVAILABLE_DICTIONARY, DICTIONARY_ID, allowed_origin, available, field, name,
+};
 use crate::semantics::host::Host;
 use crate::semantics::interim::Interim;
 use crate::semantics::status_fields::Forward;
@@ -425,7 +427,7 @@ impl Pipeline {
         let terms = errand.terms(&source);
         match form::at_once(
             &self.cache,
-            &errand.state.site,
+            (&errand.state.site, &terms.settings),
             &terms.ask,
             &errand.asked,
             source,
@@ -457,7 +459,7 @@ impl Pipeline {
         let terms = errand.terms(&source);
         let formed = form::choose(
             &self.cache,
-            &errand.state.site,
+            (&errand.state.site, &terms.settings),
             &terms.ask,
             &errand.asked,
             source,
@@ -576,9 +578,8 @@ impl Pipeline {
             ruling,
         } = admitted;
         let (zone, path) = (&ruling.settings.zone, ruling.path);
-        if headers.contains_key(AVAILABLE_DICTIONARY) && !may_have(zone, client.secure, &headers) {
-            headers.remove(AVAILABLE_DICTIONARY);
-            headers.remove(DICTIONARY_ID);
+        if headers.contains_key(AVAILABLE_DICTIONARY) {
+            tell_dictionary(&site.site, zone, client.secure, &mut headers);
         }
         let hints = zone.images.client_hints.then(|| Hints::of(&headers));
         let mut asked = variant::asked(
@@ -753,13 +754,33 @@ pub(super) fn host_text(host: Host) -> String {
     }
 }
 
-/// Whether it matters that a client has a dictionary: to the edge, or to an origin that is told of it.
-fn may_have(zone: &Zone, secure: bool, headers: &HeaderMap) -> bool {
-    match zone.compression.dictionaries.mode {
-        DictionaryMode::Edge => secure,
-        DictionaryMode::Passthrough => passes_on(zone, secure, headers),
+/// Leaves a client's dictionary in the request if it matters to the edge, or to an origin that is told of it: then as
+/// little of the client's own words as there can be.
+fn tell_dictionary(site: &Site, zone: &Zone, secure: bool, headers: &mut HeaderMap) {
+    let allowed = || {
+        let mut answer = HeaderMap::new();
+        let cors = site.cors.as_ref()?;
+        cors::decorate(cors, headers, &mut answer);
+        allowed_origin(&answer)
+    };
+    let (hash, is_told) = match zone.compression.dictionaries.mode {
+        DictionaryMode::Edge => (available(headers), secure),
+        DictionaryMode::Passthrough => {
+            let is_told = passes_on(zone, secure, headers, allowed);
+            (available(headers), is_told)
+        }
         // A transparent site is not in between.
-        DictionaryMode::Off => zone.is_transparent(),
+        DictionaryMode::Off if zone.is_transparent() => return,
+        DictionaryMode::Off => (None, false),
+    };
+    let name = name(headers).filter(|_| is_told);
+    headers.remove(AVAILABLE_DICTIONARY);
+    headers.remove(DICTIONARY_ID);
+    if let Some(hash) = hash.filter(|_| is_told).and_then(|hash| field(&hash)) {
+        headers.insert(AVAILABLE_DICTIONARY, hash);
+        if let Some(name) = name {
+            headers.insert(DICTIONARY_ID, name);
+        }
     }
 }
 

@@ -2,7 +2,7 @@ use http::HeaderMap;
 use http::header::{ACCEPT_ENCODING, IF_RANGE, RANGE};
 
 use crate::cache::{Ask, Cache, DeltaForm, Form, Served, offered};
-use crate::semantics::dictionary::{AVAILABLE_DICTIONARY, is_readable};
+use crate::semantics::dictionary::{AVAILABLE_DICTIONARY, allowed_origin, is_readable};
 use crate::semantics::etag::EntityTag;
 use crate::semantics::media_type::type_of_extension;
 use crate::semantics::negotiate::AcceptEncoding;
@@ -10,6 +10,7 @@ use crate::site::Site;
 use crate::variant::{self, Coding};
 
 use super::cors::decorate;
+use super::ruling::Settings;
 
 /// What content coding an answer gets.
 pub(super) enum Coded {
@@ -103,17 +104,25 @@ fn part_of(ask: &Ask) -> Option<&str> {
 }
 
 /// The coding against a dictionary of the edge's that this client gets of `source`, if it is there.
-pub(super) fn delta(site: &Site, ask: &Ask, source: &Served) -> Option<DeltaForm> {
+pub(super) fn delta(
+    (site, settings): (&Site, &Settings),
+    ask: &Ask,
+    source: &Served,
+) -> Option<DeltaForm> {
     if !ask.headers.contains_key(AVAILABLE_DICTIONARY) || source.handed_on {
         return None;
     }
-    let can_read = || {
+    let allowed = || {
         let mut headers = HeaderMap::clone(&source.object.headers());
         if let Some(cors) = &site.cors {
             decorate(cors, &ask.headers, &mut headers);
         }
-        is_readable(&ask.headers, &headers)
+        for rules in &settings.headers {
+            rules.apply(&mut headers);
+        }
+        allowed_origin(&headers)
     };
+    let can_read = || is_readable(&ask.headers, allowed);
     let form = offered(ask, can_read)?;
     let is_whole = !ask.headers.contains_key(RANGE);
     (is_whole || part_of(ask) == Some(form.coding.token())).then_some(form)

@@ -12,6 +12,7 @@ use crate::cache::{Ask, Cache, Served, Story};
 use crate::policy::{self, Precondition};
 use crate::semantics::date;
 use crate::semantics::dictionary::USE_AS_DICTIONARY;
+use crate::semantics::digest::{CONTENT_DIGEST, CONTENT_MD5};
 use crate::semantics::range::{self, Ranges};
 use crate::semantics::status_fields::{CacheStatus, Outcome};
 use crate::site::{CacheStatusDetail, Site};
@@ -135,10 +136,12 @@ impl Delivery<'_> {
         part: std::ops::Range<u64>,
         length: u64,
     ) -> Response<Body> {
+        headers.remove(USE_AS_DICTIONARY);
         let content_range = format!("bytes {}-{}/{length}", part.start, part.end - 1);
         if let Ok(value) = HeaderValue::try_from(content_range) {
             headers.insert(CONTENT_RANGE, value);
         }
+        without_digest_of_the_whole(&mut headers);
         headers.insert(CONTENT_LENGTH, HeaderValue::from(part.end - part.start));
         let body = match served.whole(&self.ask.zone.store) {
             Some(bytes) => Body::whole(slice(&bytes, &part)),
@@ -154,6 +157,8 @@ impl Delivery<'_> {
 
     /// Several parts in one answer (RFC 9110 §15.3.7.2): their places stand in the body.
     fn parts(&self, mut headers: HeaderMap, served: Served, plan: Plan) -> Response<Body> {
+        without_digest_of_the_whole(&mut headers);
+        headers.remove(USE_AS_DICTIONARY);
         headers.insert(CONTENT_LENGTH, HeaderValue::from(plan.length()));
         if let Some(media_type) = plan.content_type() {
             headers.insert(CONTENT_TYPE, media_type);
@@ -291,6 +296,12 @@ impl Delivery<'_> {
         };
         field.append_to(headers);
     }
+}
+
+/// What is stored speaks of all of the content, which a part of it is not (RFC 9530 §2). `Repr-Digest` is of the whole anyway.
+fn without_digest_of_the_whole(headers: &mut HeaderMap) {
+    headers.remove(CONTENT_DIGEST);
+    headers.remove(CONTENT_MD5);
 }
 
 /// The words of `detail`: the tier, what was made, and why something was not.

@@ -4,15 +4,16 @@ use http::header::{CONTENT_TYPE, ETAG};
 use http::{HeaderMap, HeaderName, Method};
 use serde::Serialize;
 
-use crate::cache::{Ask, Because, Form, FormState, Forwarding, Lookup, Remembered};
+use crate::cache::{Ask, Because, Form, FormState, Forwarding, Lookup, Remembered, Served};
 use crate::policy::{self, Unusable};
 use crate::rules::{Question, Selection};
 use crate::semantics::host::Host;
 use crate::semantics::status_fields::Forward;
-use crate::store::{Object, Tier};
+use crate::store::{Object, Present, Tier};
 use crate::variant::Recipe;
 
 use super::answer::{Admitted, bypasses, host_text};
+use super::explain_coding::ExplainedCoding;
 use super::ruling::Verdict;
 use super::{Client, Pipeline, Refusal, Routes, SiteState, form};
 
@@ -40,6 +41,8 @@ pub struct Explanation {
     pub wish: Option<String>,
     /// How that picture stands, once its source is stored and pictures are made of it.
     pub picture: Option<ExplainedPicture>,
+    /// Which content coding this client gets, once the object is stored and is not made into a picture.
+    pub coding: Option<ExplainedCoding>,
     /// The stored object, if there is one.
     pub stored: Option<StoredObject>,
 }
@@ -121,6 +124,7 @@ impl Pipeline {
             rules_of_response: Vec::new(),
             wish: None,
             picture: None,
+            coding: None,
             stored: None,
         };
         let routes = self.routes();
@@ -138,6 +142,7 @@ impl Pipeline {
         }
         let site = Arc::clone(&admitted.site);
         let selection = admitted.ruling.selection;
+        let settings = Arc::clone(&admitted.ruling.settings);
         told.rules_of(&site, selection, None);
         match &admitted.ruling.verdict {
             Verdict::Pass => {}
@@ -199,11 +204,26 @@ impl Pipeline {
             stored.as_ref().map(|stored| &*stored.object),
         );
         told.wish = asked.wish.map(|wish| wish.to_string());
-        if let Some(stored) = &stored
-            && let Some(recipe) = form::recipe_of(&ask, &asked, &stored.object)
-        {
-            let explained = self.explain_picture(&ask, &stored.object, recipe);
-            told.picture = Some(explained.await);
+        if let Some(stored) = &stored {
+            // Rules about responses have their say in what is made of it.
+            let object = &stored.object;
+            let decided = site.decided(selection, object.status, &object.headers());
+            let settings = decided.unwrap_or(settings);
+            let ask = Arc::new(Ask {
+                zone: Arc::clone(&settings.zone),
+                ..Ask::clone(&ask)
+            });
+            match form::recipe_of(&ask, &asked, &stored.object) {
+                Some(recipe) => {
+                    let explained = self.explain_picture(&ask, &stored.object, recipe);
+                    told.picture = Some(explained.await);
+                }
+                None => {
+                    let source = Served::of_tiers(Arc::clone(&stored.object));
+                    let under = (&*site.site, &*settings);
+                    told.coding = Some(self.explain_coding(under, &ask, &source).await);
+                }
+            }
         }
         told.stored = stored.map(|stored| {
             let object = &stored.object;
@@ -235,10 +255,6 @@ impl Pipeline {
             .await;
         let (word, reason) = picture_reason(&state);
         let stored = state.stored.map(|form| {
-            let tiers = [
-                (form.tiers.memory, Tier::Memory),
-                (form.tiers.disk, Tier::Disk),
-            ];
             let (own, original) = (form.object.body.length(), source.body.length());
             StoredPicture {
                 detail: form.object.detail().to_owned(),
@@ -247,11 +263,7 @@ impl Pipeline {
                 body_bytes: own,
                 saves_percent: saved_percent(original, own),
                 etag: field_of(&form.object, &ETAG),
-                tiers: tiers
-                    .into_iter()
-                    .filter(|(is_there, _)| *is_there)
-                    .map(|(_, tier)| tier.as_str())
-                    .collect(),
+                tiers: tiers_of(form.tiers),
             }
         });
         ExplainedPicture {
@@ -371,12 +383,18 @@ fn picture_reason(state: &FormState) -> (&'static str, String) {
     (word, reason.to_owned())
 }
 
-fn saved_percent(original: u64, made: u64) -> i64 {
+pub(super) fn tiers_of(present: Present) -> Vec<&'static str> {
+    let tiers = [(present.memory, Tier::Memory), (present.disk, Tier::Disk)];
+    let there = tiers.into_iter().filter(|(is_there, _)| *is_there);
+    there.map(|(_, tier)| tier.as_str()).collect()
+}
+
+pub(super) fn saved_percent(original: u64, made: u64) -> i64 {
     let hundredths = i128::from(made) * 100 / i128::from(original.max(1));
     i64::try_from(100 - hundredths).unwrap_or(i64::MIN)
 }
 
-fn field_of(object: &Object, name: &HeaderName) -> Option<String> {
+pub(super) fn field_of(object: &Object, name: &HeaderName) -> Option<String> {
     let headers = object.headers();
     let value = headers.get(name)?;
     value.to_str().ok().map(str::to_owned)

@@ -12,6 +12,7 @@ use crate::variant::{self, Asked, Fallback, Recipe, Refused, SourceFormat, Wish}
 
 use super::Refusal;
 use super::coding::{Coded, coding, delta};
+use super::ruling::Settings;
 
 const SAVE_DATA: HeaderName = HeaderName::from_static("save-data");
 
@@ -59,13 +60,13 @@ pub(super) enum AtHand {
 /// Chooses the form of `source` that this client gets, if memory has it; else gives `source` back.
 pub(super) fn at_once(
     cache: &Cache,
-    site: &Site,
+    under: (&Site, &Settings),
     ask: &Ask,
     asked: &Asked,
     source: Served,
 ) -> Result<AtHand, Refusal> {
     let mut choice = choice(cache, ask, asked, &source)?;
-    if let Some(formed) = choice.against_dictionary(cache, site, ask, &source) {
+    if let Some(formed) = choice.against_dictionary(cache, under, ask, &source) {
         return Ok(AtHand::Formed(formed));
     }
     let Some(form) = &choice.form else {
@@ -92,13 +93,13 @@ pub(super) fn at_once(
 /// Chooses the form of `source` that this client gets, and has it made if need be.
 pub(super) async fn choose(
     cache: &Arc<Cache>,
-    site: &Site,
+    under: (&Site, &Settings),
     ask: &Arc<Ask>,
     asked: &Asked,
     source: Served,
 ) -> Result<Formed, Refusal> {
     let mut choice = choice(cache, ask, asked, &source)?;
-    if let Some(formed) = choice.against_dictionary(cache, site, ask, &source) {
+    if let Some(formed) = choice.against_dictionary(cache, under, ask, &source) {
         return Ok(formed);
     }
     let Some(form) = choice.form.take() else {
@@ -165,12 +166,12 @@ impl Choice {
     fn against_dictionary(
         &mut self,
         cache: &Cache,
-        site: &Site,
+        under: (&Site, &Settings),
         ask: &Ask,
         source: &Served,
     ) -> Option<Formed> {
         self.marking.as_ref()?;
-        let served = cache.delta(ask, source, delta(site, ask, source)?)?;
+        let served = cache.delta(ask, source, delta(under, ask, source)?)?;
         Some(std::mem::take(self).of_source(served))
     }
 

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use smallvec::SmallVec;
 
 use crate::semantics::{
-    date,
+    date, digest,
     etag::{Condition, EntityTag},
     hop_by_hop,
 };
@@ -26,8 +26,11 @@ pub fn conditional_fields(stored: &HeaderMap) -> SmallVec<[(HeaderName, HeaderVa
     tag.into_iter().chain(modified).collect()
 }
 
-/// Fields that describe the stored body, which a 304 does not bring (RFC 9111 §3.2).
-const BODY_FIELDS: [HeaderName; 4] = [
+/// Fields that describe the stored body, which a 304 does not bring (RFC 9111 §3.2). A digest of content that is not there
+/// is one of nothing (RFC 9530, appendix B.2).
+const BODY_FIELDS: [HeaderName; 6] = [
+    digest::CONTENT_DIGEST,
+    digest::CONTENT_MD5,
     header::CONTENT_LENGTH,
     header::CONTENT_ENCODING,
     header::CONTENT_TYPE,

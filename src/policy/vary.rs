@@ -5,7 +5,7 @@ use std::ops::Range;
 use http::{HeaderMap, HeaderName, header};
 use smallvec::SmallVec;
 
-use crate::semantics::dictionary::AVAILABLE_DICTIONARY;
+use crate::semantics::dictionary::{AVAILABLE_DICTIONARY, DICTIONARY_ID};
 use crate::semantics::{list, negotiate};
 
 use super::config::{VaryAction, VaryConfig};
@@ -119,7 +119,7 @@ pub fn secondary_key(fields: &[HeaderName], request: &HeaderMap, config: &VaryCo
             VaryAction::Normalize => push_unordered(&mut text, request, name),
             VaryAction::Passthrough | VaryAction::Bypass if *name == AVAILABLE_DICTIONARY => {
                 push_members(&mut text, list::members(request, name));
-                push_delta_codings(&mut text, request);
+                push_with_dictionary(&mut text, request);
             }
             VaryAction::Passthrough | VaryAction::Bypass if name == header::ACCEPT_LANGUAGE => {
                 push_unordered(&mut text, request, name);
@@ -198,8 +198,12 @@ fn push_codings(text: &mut KeyText, request: &HeaderMap) {
     push_members(text, taken.chain(refused).map(|coding| coding.as_bytes()));
 }
 
-/// Which codings against dictionaries the client takes: an origin that is told of the dictionary is told of these, too.
-fn push_delta_codings(text: &mut KeyText, request: &HeaderMap) {
+/// What an origin is told of besides a dictionary's hash: its name, and which codings against it the client takes.
+fn push_with_dictionary(text: &mut KeyText, request: &HeaderMap) {
+    if let Some(name) = request.get(DICTIONARY_ID) {
+        text.push_str(";");
+        text.push_escaped(name.as_bytes());
+    }
     let accept = negotiate::AcceptEncoding::of(request);
     for coding in ["dcb", "dcz"] {
         if accept.quality(coding) > 0 {

@@ -1,7 +1,7 @@
 //! Compression dictionaries (RFC 9842): which one a client has, and whether its request may be answered with one.
 
 use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, ORIGIN};
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// Names the dictionary that the client has, by its hash (RFC 9842 §2.2).
 pub const AVAILABLE_DICTIONARY: HeaderName = HeaderName::from_static("available-dictionary");
@@ -9,6 +9,9 @@ pub const AVAILABLE_DICTIONARY: HeaderName = HeaderName::from_static("available-
 pub const DICTIONARY_ID: HeaderName = HeaderName::from_static("dictionary-id");
 /// Says that an answer can be a dictionary for later requests (RFC 9842 §2.1).
 pub const USE_AS_DICTIONARY: HeaderName = HeaderName::from_static("use-as-dictionary");
+
+/// Longest name of a dictionary.
+const NAME_MAX: usize = 1024;
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
@@ -25,23 +28,54 @@ pub fn available(request: &HeaderMap) -> Option<[u8; 32]> {
     item.bare_item.as_byte_sequence()?.try_into().ok()
 }
 
-/// Whether the page that asks may read the answer: else the length of an answer coded against a dictionary could tell it
-/// of either (RFC 9842 §9.3). `response` are the fields that the answer will have.
+/// The field for one hash, as it is written (RFC 9651 §4.1.8).
 #[must_use]
-pub fn is_readable(request: &HeaderMap, response: &HeaderMap) -> bool {
+pub fn field(hash: &[u8; 32]) -> Option<HeaderValue> {
+    let hash = sfv::BareItem::ByteSequence(hash.to_vec());
+    HeaderValue::try_from(sfv::ItemSerializer::new().bare_item(&hash).finish()).ok()
+}
+
+/// The name of the client's dictionary, as it is written; `None` when it is not one string of a length that may be given
+/// (RFC 9842 §2.1.3).
+#[must_use]
+pub fn name(request: &HeaderMap) -> Option<HeaderValue> {
+    let mut lines = request.get_all(DICTIONARY_ID).iter();
+    let line = lines.next()?;
+    if lines.next().is_some() {
+        return None;
+    }
+    let item: sfv::Item = sfv::Parser::new(line.as_bytes()).parse().ok()?;
+    let name = item.bare_item.as_string()?;
+    if name.as_str().len() > NAME_MAX {
+        return None;
+    }
+    HeaderValue::try_from(
+        sfv::ItemSerializer::new()
+            .bare_item(&item.bare_item)
+            .finish(),
+    )
+    .ok()
+}
+
+/// Whether the page that asks may read the answer: else the length of an answer coded against a dictionary could tell it
+/// of either (RFC 9842 §9.3). `allowed` gives the `Access-Control-Allow-Origin` that the answer will have, if it has one.
+#[must_use]
+pub fn is_readable(request: &HeaderMap, allowed: impl FnOnce() -> Option<HeaderValue>) -> bool {
     match reader(request) {
         Reader::Same => true,
         Reader::Other => false,
-        Reader::Cors => response
-            .get(ACCESS_CONTROL_ALLOW_ORIGIN)
-            .is_some_and(|allowed| allowed == "*" || Some(allowed) == request.get(ORIGIN)),
+        Reader::Cors => {
+            allowed().is_some_and(|allowed| allowed == "*" || Some(&allowed) == request.get(ORIGIN))
+        }
     }
 }
 
-/// The same before there is an answer, where whoever gives it has the last word.
+/// The one `Access-Control-Allow-Origin` of a response; browsers take several for none (Fetch §4.9).
 #[must_use]
-pub fn may_be_readable(request: &HeaderMap) -> bool {
-    reader(request) != Reader::Other
+pub fn allowed_origin(response: &HeaderMap) -> Option<HeaderValue> {
+    let mut lines = response.get_all(ACCESS_CONTROL_ALLOW_ORIGIN).iter();
+    let line = lines.next()?;
+    lines.next().is_none().then(|| line.clone())
 }
 
 /// Who will read an answer.
@@ -67,8 +101,6 @@ fn reader(request: &HeaderMap) -> Reader {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     fn headers(fields: &[(HeaderName, &'static str)]) -> HeaderMap {
@@ -108,6 +140,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_handed_on_is_written_anew() {
+        let odd = headers(&[(
+            AVAILABLE_DICTIONARY,
+            " :pZGm1Av0IEBKARczz7exkNYsZb8LzaMrV7J32a2fFG4=:;x=\"<script>\"",
+        )]);
+        assert_eq!(field(&available(&odd).unwrap()).unwrap(), FIELD);
+        let named = |value| name(&headers(&[(DICTIONARY_ID, value)]));
+        assert_eq!(named("\"/app.js\";x=1").unwrap(), "\"/app.js\"");
+        assert_eq!(named("/app.js"), None);
+        assert_eq!(named("\"a\", \"b\""), None);
+        let twice = headers(&[(DICTIONARY_ID, "\"a\""), (DICTIONARY_ID, "\"a\"")]);
+        assert_eq!(name(&twice), None);
+        let mut long = HeaderMap::new();
+        let text = format!("\"{}\"", "a".repeat(NAME_MAX + 1));
+        long.insert(DICTIONARY_ID, HeaderValue::try_from(text).unwrap());
+        assert_eq!(name(&long), None);
+    }
+
+    #[test]
     fn only_who_may_read_the_answer_gets_one_against_a_dictionary() {
         let open = headers(&[(ACCESS_CONTROL_ALLOW_ORIGIN, "*")]);
         let named = headers(&[(ACCESS_CONTROL_ALLOW_ORIGIN, "https://www.example")]);
@@ -133,12 +184,21 @@ mod tests {
             ("cross-site", "websocket", &open, false),
         ] {
             let request = asks(site, mode);
-            assert_eq!(is_readable(&request, response), expect, "{site} {mode}");
+            assert_eq!(
+                is_readable(&request, || allowed_origin(response)),
+                expect,
+                "{site} {mode}"
+            );
         }
-        assert!(is_readable(&HeaderMap::new(), &closed));
-        assert!(may_be_readable(&asks("cross-site", "cors")));
-        assert!(!may_be_readable(&asks("cross-site", "no-cors")));
+        assert!(is_readable(&HeaderMap::new(), || None));
         let other = headers(&[(ACCESS_CONTROL_ALLOW_ORIGIN, "https://else.example")]);
-        assert!(!is_readable(&asks("cross-site", "cors"), &other));
+        let two = headers(&[
+            (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+            (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+        ]);
+        for response in [other, two] {
+            let request = asks("cross-site", "cors");
+            assert!(!is_readable(&request, || allowed_origin(&response)));
+        }
     }
 }

@@ -9,6 +9,55 @@ pub const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest")
 /// The digest of the whole selected representation, coded as it may be (RFC 9530 §3).
 pub const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
 
+/// The digest of the representation without its codings (draft-ietf-httpbis-unencoded-digest): recoding leaves it true.
+pub const UNENCODED_DIGEST: HeaderName = HeaderName::from_static("unencoded-digest");
+/// What came before `Content-Digest` (RFC 1864), still sent here and there.
+pub const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
+
+/// Whether a response has a digest in `field` that can be computed, as [`Verifier::of`] has it.
+#[must_use]
+pub fn is_digested(response: &HeaderMap, field: &HeaderName) -> bool {
+    ALGORITHMS
+        .into_iter()
+        .any(|(name, algorithm)| digest_of(response, field, name, algorithm).is_some())
+}
+
+/// What is looked at (RFC 9530 §5: the others are too weak, or not known).
+const ALGORITHMS: [(&str, &Algorithm); 2] = [("sha-256", &SHA256), ("sha-512", &SHA512)];
+
+/// Computes the `sha-256` of a body, piece by piece.
+#[derive(Clone)]
+pub struct Digester(Context);
+
+impl Default for Digester {
+    fn default() -> Self {
+        Self(Context::new(&SHA256))
+    }
+}
+
+impl Digester {
+    /// Takes the next piece of the body.
+    pub fn update(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
+    /// The value for a body that is all there.
+    #[must_use]
+    pub fn of(body: &[u8]) -> Option<HeaderValue> {
+        let mut digester = Self::default();
+        digester.update(body);
+        digester.finish()
+    }
+
+    /// The value of [`REPR_DIGEST`] or [`CONTENT_DIGEST`].
+    #[must_use]
+    pub fn finish(self) -> Option<HeaderValue> {
+        let digest = sfv::BareItem::ByteSequence(self.0.finish().as_ref().to_vec());
+        let item = sfv::ItemSerializer::new().bare_item(&digest).finish();
+        HeaderValue::try_from(format!("sha-256={item}")).ok()
+    }
+}
+
 /// Checks a body against the digests that came with it, piece by piece. Each algorithm is computed once, however many
 /// fields name it.
 pub struct Verifier {
@@ -28,14 +77,14 @@ pub enum Verdict {
 
 impl Verifier {
     /// A check of a whole body against these fields of its response; `None` when none of them has a digest that can be
-    /// computed. Only `sha-256` and `sha-512` are looked at (RFC 9530 §5: the others are too weak, or not known). A
-    /// field that is no dictionary, and a digest that cannot be one, count as absent.
+    /// computed. Only `sha-256` and `sha-512` are looked at. A field that is no dictionary, and a digest that cannot be
+    /// one, count as absent.
     ///
     /// Both fields speak of the same bytes when the response is a whole one.
     #[must_use]
     pub fn of(response: &HeaderMap, fields: &[HeaderName]) -> Option<Self> {
         let mut running = SmallVec::new();
-        for (name, algorithm) in [("sha-256", &SHA256), ("sha-512", &SHA512)] {
+        for (name, algorithm) in ALGORITHMS {
             let expected: SmallVec<[Expected; 2]> = fields
                 .iter()
                 .filter_map(|field| digest_of(response, field, name, algorithm))
@@ -185,6 +234,21 @@ mod tests {
             Some(Verdict::Same),
         );
         check(&[("unencoded-digest", SHA_256)], HELLO, None);
+    }
+
+    #[test]
+    fn what_is_computed_agrees_with_the_standards_example() {
+        let mut digester = Digester::default();
+        HELLO.chunks(5).for_each(|piece| digester.update(piece));
+        let field = digester.finish().unwrap();
+        assert_eq!(field, SHA_256);
+        let mut response = HeaderMap::new();
+        assert!(!is_digested(&response, &REPR_DIGEST));
+        response.insert(REPR_DIGEST, HeaderValue::from_static("md5=:AAAA:"));
+        assert!(!is_digested(&response, &REPR_DIGEST));
+        response.insert(REPR_DIGEST, field);
+        assert!(is_digested(&response, &REPR_DIGEST));
+        assert!(!is_digested(&response, &CONTENT_DIGEST));
     }
 
     proptest! {

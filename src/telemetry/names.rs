@@ -119,11 +119,12 @@ list! {
     VARIANT_QUEUE Gauge "brim_variant_queue" "Jobs that wait for a thread by kind"
     VARIANT_DURATION_SECONDS Counter "brim_variant_duration_seconds" "Time spent making variants by kind"
 
-    CODINGS_JOBS Counter "brim_codings_jobs" "Bodies coded by site, coding and effort (first, best; undone is the origin's coding undone)"
+    CODINGS_JOBS Counter "brim_codings_jobs" "Bodies coded by site, coding and effort (first, best; sibling is a file beside its source that was compared, undone is the origin's coding undone)"
     CODINGS_CPU_SECONDS Counter "brim_codings_cpu_seconds" "Time of the processor that these took by site, coding and effort"
     CODINGS_BYTES_IN Counter "brim_codings_bytes_in" "Bytes that were coded by site, coding and effort"
     CODINGS_BYTES_OUT Counter "brim_codings_bytes_out" "Bytes that came of it by site, coding and effort"
     CODINGS_UPGRADES Counter "brim_codings_upgrades" "Codings that were asked for often and made again at the best level by site and outcome (better, no-better, not-now, gone)"
+    CODINGS_SIBLINGS_REFUSED Counter "brim_codings_siblings_refused" "Times that a coded file beside its source was not used because it does not hold the same, by site"
     CODINGS_DICTIONARIES Counter "brim_codings_dictionaries" "Contents kept as compression dictionaries, and requests of clients that have one, by site and outcome (kept, coded, no-gain, unknown, not-now)"
     CODINGS_QUEUE Gauge "brim_codings_queue" "Codings that wait to be made at the best level"
     IMAGES_JOBS Counter "brim_images_jobs" "Jobs of the threads for pictures by site and format of the result, which is none where nothing came of it"

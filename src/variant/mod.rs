@@ -8,8 +8,8 @@ mod untouchable;
 
 pub use self::compress::{
     BestCoded, BestCoder, Choice, DecodeError, Decoder, DeltaCoding, DictionaryHash,
-    DictionaryPattern, DictionaryPatternError, Encoder, choose, cpu_time, decode, eligible,
-    eligible_at_need, encode, encode_delta, is_uncoded, undoable,
+    DictionaryPattern, DictionaryPatternError, Encoder, Uncoded, choose, cpu_time, decode,
+    eligible, eligible_at_need, encode, encode_delta, holds, is_uncoded, uncoded, undoable,
 };
 pub use self::config::{
     Coding, CompressionConfig, CompressionWorkers, DictionaryConfig, DictionaryMode, Fallback,

@@ -3,6 +3,7 @@
 use std::io::Read;
 
 use bytes::Bytes;
+use sha2::Digest as _;
 
 use crate::support::edge::Edge;
 use crate::support::gate::Gate;
@@ -13,7 +14,7 @@ fn text() -> String {
     "a line that is there again and again, as lines of scripts are\n".repeat(2000)
 }
 
-fn decoded(coding: &str, body: &Bytes) -> Vec<u8> {
+pub(crate) fn decoded(coding: &str, body: &Bytes) -> Vec<u8> {
     let mut out = Vec::new();
     match coding {
         "gzip" => {
@@ -678,4 +679,164 @@ async fn what_was_done_at_the_origin_is_told_whatever_the_client_takes() {
         .await
         .unwrap();
     assert_eq!(head.status.as_u16(), 200);
+}
+
+fn digest_of(body: &[u8]) -> String {
+    let digest = sfv::BareItem::ByteSequence(sha2::Sha256::digest(body).to_vec());
+    let item = sfv::ItemSerializer::new().bare_item(&digest).finish();
+    format!("sha-256={item}")
+}
+
+const DIGESTS: [&str; 4] = [
+    "repr-digest",
+    "content-digest",
+    "content-md5",
+    "unencoded-digest",
+];
+
+/// `bundle()` with these digests, of which the last one is of the content without its coding.
+fn digested(repr_digest: &str) -> Reply {
+    Reply::ok(bundle())
+        .cache_control("max-age=60")
+        .header("content-type", "text/javascript")
+        .header("etag", "\"1\"")
+        .header("repr-digest", repr_digest)
+        .header("content-digest", &digest_of(bundle().as_bytes()))
+        .header("content-md5", "Q2hlY2sgSW50ZWdyaXR5IQ==")
+        .header("unencoded-digest", &digest_of(bundle().as_bytes()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stored_coding_tells_its_own_digest_where_its_source_tells_one() {
+    let origin = Origin::start().await;
+    let of_content = digest_of(bundle().as_bytes());
+    let confirmed = Reply::status(304).cache_control("max-age=60");
+    origin.serve_in_turn("/a.js", [digested(&of_content), confirmed]);
+    let edge = Edge::before(&origin).await;
+    for coding in ["br", "zstd", "gzip"] {
+        let fields = [("accept-encoding", coding)];
+        let told =
+            |answer: &crate::support::client::Answer| DIGESTS.map(|name| answer.header(name));
+        let check = |answer: &crate::support::client::Answer, repr_digest: &str| {
+            let expect = [repr_digest, "", "", &*of_content];
+            assert_eq!(told(answer), expect, "{coding}");
+            assert_eq!(answer.header("content-encoding"), coding);
+        };
+        let first = edge.get_with("/a.js", &fields).await;
+        check(&first, "");
+        edge.settled().await;
+        let of_coded = digest_of(&first.body);
+        let hit = edge.get_with("/a.js", &fields).await;
+        assert_eq!(hit.body, first.body);
+        check(&hit, &of_coded);
+        let head = edge
+            .http()
+            .send(http::Method::HEAD, "/a.js", &fields, Bytes::new())
+            .await
+            .unwrap();
+        check(&head, &of_coded);
+        let tag = first.header("etag");
+        let fields = [
+            ("accept-encoding", coding),
+            ("range", "bytes=0-9"),
+            ("if-range", tag.as_str()),
+        ];
+        let part = edge.get_with("/a.js", &fields).await;
+        assert_eq!(part.status.as_u16(), 206);
+        check(&part, &of_coded);
+        let better = until_better(&edge, coding, &tag).await;
+        let hit = edge.get_with("/a.js", &[("accept-encoding", coding)]).await;
+        assert_eq!(hit.body, better.body);
+        check(&hit, &digest_of(&better.body));
+    }
+    // Validated, the source is a newer one, and what was made of it takes that over.
+    edge.pass_seconds(70);
+    for coding in ["br", "zstd", "gzip"] {
+        for _ in 0..2 {
+            let answer = edge.get_with("/a.js", &[("accept-encoding", coding)]).await;
+            assert!(answer.header("cache-status").contains("best"));
+            assert_eq!(answer.header("repr-digest"), digest_of(&answer.body));
+            assert_eq!(answer.header("unencoded-digest"), of_content);
+        }
+    }
+    let plain = edge.get("/a.js").await;
+    assert_eq!(plain.header("repr-digest"), of_content);
+    assert_eq!(plain.header("content-digest"), of_content);
+    let part = edge.get_with("/a.js", &[("range", "bytes=0-9")]).await;
+    assert_eq!(part.status.as_u16(), 206);
+    let told = DIGESTS.map(|name| part.header(name));
+    assert_eq!(
+        told,
+        [&*of_content, "", "", &*of_content],
+        "of the part none is known"
+    );
+    let parts = edge
+        .get_with("/a.js", &[("range", "bytes=0-9, 500-509")])
+        .await;
+    assert_eq!(parts.status.as_u16(), 206);
+    assert_eq!(parts.header("content-digest"), "");
+    assert_eq!(origin.count_for("/a.js"), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_digest_is_told_that_the_source_does_not_tell() {
+    let origin = Origin::start().await;
+    origin.serve("/weak", digested("md5=:1B2M2Y8AsgTpgAmY7PhCfg==:"));
+    let reply = Reply::ok(bundle())
+        .cache_control("max-age=60")
+        .header("content-type", "text/javascript")
+        .header("content-digest", &digest_of(bundle().as_bytes()));
+    origin.serve("/none", reply);
+    let edge = Edge::before(&origin).await;
+    for path in ["/weak", "/none"] {
+        for _ in 0..2 {
+            let answer = edge.get_with(path, &[("accept-encoding", "br")]).await;
+            assert_eq!(answer.header("content-encoding"), "br");
+            assert_eq!(answer.header("repr-digest"), "", "{path}");
+            assert_eq!(answer.header("content-digest"), "", "{path}");
+            edge.settled().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_digest_of_the_content_outlives_an_undone_coding_and_none_a_picture() {
+    let origin = Origin::start().await;
+    let of_content = digest_of(text().as_bytes());
+    let sent = encoded("gzip", text().as_bytes());
+    let coded = Reply::ok(sent.clone())
+        .cache_control("max-age=60")
+        .header("content-type", "text/plain")
+        .header("content-encoding", "gzip")
+        .header("repr-digest", &digest_of(&sent))
+        .header("unencoded-digest", &of_content);
+    origin.serve("/a", coded);
+    let photo = crate::image::jpeg(160, 120);
+    let of_photo = digest_of(&photo);
+    let resource = Resource::new(photo)
+        .etag("\"1\"")
+        .header("content-type", "image/jpeg")
+        .header("repr-digest", &of_photo)
+        .header("unencoded-digest", &of_photo)
+        .cache_control("max-age=60");
+    origin.serve_resource("/a.jpg", resource);
+    let edge = Edge::with(&origin, crate::image::IMAGES).await;
+    let told = async |target: &str, fields: &[(&str, &str)]| {
+        let answer = edge.get_with(target, fields).await;
+        edge.settled().await;
+        ["repr-digest", "unencoded-digest"].map(|name| answer.header(name))
+    };
+    for turn in 0..4 {
+        let as_it_is = told("/a", &[("accept-encoding", "gzip")]).await;
+        assert_eq!(as_it_is, [digest_of(&sent), of_content.clone()]);
+        for accept in ["identity", "br"] {
+            let found = told("/a", &[("accept-encoding", accept)]).await;
+            assert_eq!(found, ["", &of_content], "{accept}");
+        }
+        let found = told("/a.jpg?width=80", &[("accept", "image/webp")]).await;
+        assert_eq!(found, ["", ""], "of a picture");
+        if turn == 1 {
+            edge.pass_seconds(70);
+        }
+    }
 }

@@ -456,6 +456,143 @@ async fn an_origins_answers_against_dictionaries_are_kept_apart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_rule_of_the_site_gives_them_to_somebody_else() {
+    let vary = "[cache]\nvary = { default = \"ignore\", available-dictionary = \"ignore\" }\n";
+    let normal = "[cache]\nvary = { default = \"normalize\" }\n";
+    for more in [vary, normal] {
+        for top in ["", "client_headers = \"transparent\"\n+++\n"] {
+            let origin = Origin::start().await;
+            answers_against_dictionaries(&origin, "Accept-Encoding, Available-Dictionary");
+            let edge = Edge::with(&origin, &format!("{top}{PASSTHROUGH}{more}")).await;
+            let (one, two) = (field(b"one"), field(b"two"));
+            for _ in 0..2 {
+                for has in [&one, &two] {
+                    let fields = [("accept-encoding", ALL), ("available-dictionary", &**has)];
+                    let answer = get(&edge, "/app.js", &fields).await;
+                    assert_eq!(answer.text(), format!("against {has}"), "{more}{top}");
+                }
+                let fields = [
+                    ("accept-encoding", "br, dcb"),
+                    ("available-dictionary", &*one),
+                ];
+                let answer = get(&edge, "/app.js", &fields).await;
+                assert_eq!(answer.header("content-encoding"), "dcb", "{more}{top}");
+                let plain = get(&edge, "/app.js", &[("accept-encoding", ALL)]).await;
+                assert_eq!(plain.text(), "content", "{more}{top}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_origin_is_not_told_of_dictionaries_of_pages_that_may_not_read_its_answer() {
+    let origin = Origin::start().await;
+    answers_against_dictionaries(&origin, "Accept-Encoding, Available-Dictionary");
+    let settings = format!("{PASSTHROUGH}[cors]\norigins = [\"https://www.example\"]\n");
+    let edge = Edge::with(&origin, &settings).await;
+    let has = field(b"one");
+    for (page, expect) in [
+        ("https://evil.example", "content"),
+        ("https://www.example", &*format!("against {has}")),
+        ("https://evil.example", "content"),
+    ] {
+        let fields = [
+            ("accept-encoding", ALL),
+            ("available-dictionary", &*has),
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-mode", "cors"),
+            ("origin", page),
+        ];
+        assert_eq!(
+            get(&edge, "/app.js", &fields).await.text(),
+            expect,
+            "{page}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_client_says_beside_the_hash_reaches_nobody_else() {
+    let origin = Origin::start().await;
+    // A firewall before the origin takes offence at a name.
+    origin.on("/app.js", |request| {
+        let said = [
+            request.header("dictionary-id"),
+            request.header("available-dictionary"),
+        ];
+        match said.iter().flatten().any(|said| said.contains("etc")) {
+            true => Reply::status(404).cache_control("max-age=60"),
+            false => Reply::ok("content").cache_control("max-age=60"),
+        }
+    });
+    let edge = Edge::with(&origin, PASSTHROUGH).await;
+    let has = field(b"one");
+    let odd = format!("{has};x=\"etc\"");
+    let all = ("accept-encoding", ALL);
+    let known = ("available-dictionary", &*has);
+    let named = get(
+        &edge,
+        "/app.js",
+        &[all, known, ("dictionary-id", "\"/etc/passwd\"")],
+    )
+    .await;
+    assert_eq!(named.status.as_u16(), 404);
+    for fields in [
+        vec![all],
+        vec![all, known],
+        vec![all, known, ("dictionary-id", "\"a\"")],
+        vec![all, known, ("dictionary-id", "etc")],
+        vec![all, ("available-dictionary", &*odd)],
+    ] {
+        let answer = get(&edge, "/app.js", &fields).await;
+        assert_eq!(answer.text(), "content", "{fields:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_origin_codes_against_a_dictionary_unasked_is_not_stored() {
+    let origin = Origin::start().await;
+    origin.serve(
+        "/a.js",
+        Reply::ok("odd")
+            .header("content-encoding", "dcz")
+            .cache_control("max-age=60"),
+    );
+    let edge = Edge::with(&origin, EDGE).await;
+    for _ in 0..2 {
+        get(&edge, "/a.js", &[("accept-encoding", ALL)]).await;
+    }
+    assert_eq!(origin.count_for("/a.js"), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_versions_that_are_hit_push_no_newer_ones_out() {
+    let (_origin, edge) = before(EDGE).await;
+    for version in 1..=3 {
+        get(
+            &edge,
+            &format!("/app.{version}.js"),
+            &[("accept-encoding", ALL)],
+        )
+        .await;
+        kept(&edge, version).await;
+    }
+    // From disk: nothing is noted at them any more.
+    let edge = edge.restart().await;
+    get(&edge, "/app.1.js", &[("accept-encoding", ALL)]).await;
+    for version in [2, 3] {
+        let has = field(script(version).as_bytes());
+        let fields = [("accept-encoding", ALL), ("available-dictionary", &*has)];
+        let delta = until_coded(&edge, "/app.1.js", &fields, "dcz").await;
+        assert_eq!(
+            decoded(&delta, script(version).as_bytes()),
+            script(1).into_bytes()
+        );
+    }
+    assert_eq!(outcomes(&edge, "kept").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_passthrough_the_origin_is_told_of_no_dictionary() {
     for settings in ["", EDGE] {
         let origin = Origin::start().await;
@@ -468,4 +605,30 @@ async fn without_passthrough_the_origin_is_told_of_no_dictionary() {
         }
         assert_eq!(origin.count_for("/app.js"), 1, "{settings}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_coding_against_a_dictionary_is_explained_and_tells_its_digest() {
+    let (origin, edge) = before(EDGE).await;
+    let of_source = format!("sha-256={}", field(script(2).as_bytes()));
+    let resource = resource(script(2), "\"2\"").header("repr-digest", &of_source);
+    origin.serve_resource("/app.2.js", resource);
+    get(&edge, "/app.1.js", &[("accept-encoding", ALL)]).await;
+    kept(&edge, 1).await;
+    let has = field(script(1).as_bytes());
+    let fields = [("accept-encoding", ALL), ("available-dictionary", &*has)];
+    let delta = until_coded(&edge, "/app.2.js", &fields, "dcz").await;
+    let of_delta = format!("sha-256={}", field(&delta.body));
+    assert_eq!(delta.header("repr-digest"), of_delta);
+    let told = crate::explain::coding(&edge, "/app.2.js", &fields).await;
+    assert_eq!(told["coding"], "dcz", "{told}");
+    assert_eq!(told["state"], "stored", "{told}");
+    assert_eq!(told["stored"]["effort"], "dictionary", "{told}");
+    assert_eq!(told["stored"]["level"], 19, "{told}");
+    assert_eq!(told["stored"]["body_bytes"], delta.body.len());
+    let other = field(b"nobody's");
+    let fields = [("accept-encoding", ALL), ("available-dictionary", &*other)];
+    let told = crate::explain::coding(&edge, "/app.2.js", &fields).await;
+    assert_eq!(told["coding"], "zstd", "{told}");
+    assert_eq!(told["dictionary"], "not-made", "{told}");
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::support::edge::Edge;
 use crate::support::origin::Origin;
-use crate::support::reply::Reply;
+use crate::support::reply::{Reply, Resource};
 
 /// Of `{"hello": "world"}` and a line feed.
 const HELLO: &str = "sha-256=:RK/0qy18MlBSVnWgjwz6lZEWjP/lF5HF9bvEF8FabDg=:";
@@ -60,4 +60,23 @@ async fn a_body_that_agrees_or_has_no_digest_to_check_is_stored() {
             assert_eq!(first.header(name), hit.header(name), "{path}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_origin_says_of_a_part_is_not_said_of_the_whole() {
+    let origin = Origin::start().await;
+    let body = bytes::Bytes::from(vec![b'x'; 2 << 20]);
+    let resource = Resource::new(body.clone())
+        .etag("\"1\"")
+        .header("content-type", "image/jpeg")
+        .header("content-digest", HELLO)
+        .cache_control("max-age=60");
+    origin.serve_resource("/large", resource);
+    let edge = Edge::before(&origin).await;
+    let part = edge.get_with("/large", &[("range", "bytes=0-9")]).await;
+    assert_eq!(part.status, StatusCode::PARTIAL_CONTENT);
+    assert_eq!(part.header("content-digest"), "");
+    let whole = edge.get("/large").await;
+    assert_eq!(whole.body, body);
+    assert_eq!(whole.header("content-digest"), "");
 }

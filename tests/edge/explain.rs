@@ -446,3 +446,188 @@ async fn a_picture_is_explained_from_its_wish_to_its_form() {
         );
     }
 }
+
+/// What is said of the coding of `path` to a client with these fields.
+pub(crate) async fn coding(edge: &Edge, path: &str, fields: &[(&str, &str)]) -> Value {
+    let mut target = format!("/v1/explain?url=https://localhost{path}");
+    for (name, value) in fields {
+        let value: String = value.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        target.push_str(&format!("&header={name}:%20{value}"));
+    }
+    let answer = edge.admin(Method::GET, &target, &Value::Null).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    let told: Value = serde_json::from_slice(&answer.body).unwrap();
+    told["details"]["coding"].clone()
+}
+
+fn lines() -> String {
+    "a line that is there again and again, as lines of scripts are\n".repeat(500)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_gets_no_coding_is_told_why() {
+    let origin = Origin::start().await;
+    let of_type = |body: String, media_type: &str| {
+        Reply::ok(body)
+            .cache_control("max-age=600")
+            .header("content-type", media_type)
+    };
+    let text = |body: String| of_type(body, "text/plain");
+    origin.serve("/text", text(lines()));
+    origin.serve("/small", text("x".repeat(100)));
+    origin.serve("/large", text("x".repeat(70_000)));
+    origin.serve("/photo", of_type(lines(), "image/jpeg"));
+    let fixed = text(lines()).cache_control("max-age=600, no-transform");
+    origin.serve("/fixed", fixed);
+    origin.serve(
+        "/secret",
+        text(lines()).header("content-encoding", "x-secret"),
+    );
+    let edge = Edge::with(
+        &origin,
+        "[compression]\nmax_size = \"64KiB\"\ncodings = [\"br\", \"gzip\"]\n",
+    )
+    .await;
+    assert_eq!(coding(&edge, "/text", &[]).await, Value::Null, "not stored");
+    for path in ["/text", "/small", "/large", "/photo", "/fixed", "/secret"] {
+        edge.get(path).await;
+    }
+    edge.settled().await;
+    let all = ("accept-encoding", "br, gzip, zstd");
+    for (path, fields, because) in [
+        ("/small", vec![all], "too-small"),
+        ("/large", vec![all], "too-large"),
+        ("/photo", vec![all], "type"),
+        ("/fixed", vec![all], "no-transform"),
+        ("/secret", vec![all], "origin-coded"),
+        ("/text", vec![], "no-accept-encoding"),
+        ("/text", vec![("accept-encoding", "zstd")], "not-accepted"),
+        ("/text", vec![("accept-encoding", "")], "not-accepted"),
+        (
+            "/text",
+            vec![("accept-encoding", "br;q=0.1, identity")],
+            "identity-preferred",
+        ),
+        ("/text", vec![all, ("range", "bytes=0-9")], "range"),
+        (
+            "/text",
+            vec![("accept-encoding", "identity;q=0, x")],
+            "not-acceptable",
+        ),
+        (
+            "/photo",
+            vec![("accept-encoding", "identity;q=0, x")],
+            "not-acceptable",
+        ),
+    ] {
+        let told = coding(&edge, path, &fields).await;
+        assert_eq!(told["because"], because, "{path} {fields:?}: {told}");
+        assert_eq!(told["state"], Value::Null, "{told}");
+        assert_eq!(told["coding"], Value::Null, "{told}");
+        assert!(told["reason"].as_str().unwrap().len() > 10, "{told}");
+        let answer = edge.get_with(path, &fields).await;
+        let given = answer.header("content-encoding");
+        assert!(["", "x-secret"].contains(&given.as_str()), "{path} {given}");
+        let is_refused = answer.status == StatusCode::NOT_ACCEPTABLE;
+        assert_eq!(is_refused, because == "not-acceptable", "{path} {fields:?}");
+    }
+    edge.reload(&origin, "[compression]\nenabled = false\n")
+        .await;
+    let told = coding(&edge, "/text", &[all]).await;
+    assert_eq!(told["because"], "off", "{told}");
+    let rule =
+        "[[rule]]\nwhen = { content_type = [\"text/plain\"] }\ncompression = { enabled = false }\n";
+    edge.reload(&origin, rule).await;
+    let told = coding(&edge, "/text", &[all]).await;
+    assert_eq!(
+        told["because"], "off",
+        "by a rule about the response: {told}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_coding_is_explained_from_nothing_to_the_best_level() {
+    let origin = Origin::start().await;
+    let words: String = (0..4000_u32)
+        .map(|n| format!("word{} ", n.wrapping_mul(2_654_435_761) >> 20))
+        .collect();
+    let reply = Reply::ok(words.clone())
+        .cache_control("max-age=600")
+        .header("content-type", "text/plain")
+        .header("etag", "\"1\"");
+    origin.serve("/a", reply);
+    let edge = Edge::with(&origin, "[compression]\nupgrade_after_hits = 3\n").await;
+    let br = [("accept-encoding", "br, gzip;q=0.5")];
+    edge.get("/a").await;
+    edge.settled().await;
+    let told = coding(&edge, "/a", &br).await;
+    assert_eq!(told["coding"], "br", "{told}");
+    assert_eq!(told["state"], "not-made", "{told}");
+    assert_eq!(told["stored"], Value::Null, "asking makes nothing: {told}");
+    let first = edge.get_with("/a", &br).await;
+    edge.settled().await;
+    let told = coding(&edge, "/a", &br).await;
+    assert_eq!(told["state"], "stored", "{told}");
+    let stored = &told["stored"];
+    assert_eq!(stored["detail"], "br;level=5");
+    assert_eq!(stored["effort"], "first");
+    assert_eq!(stored["level"], 5);
+    assert_eq!(stored["body_bytes"], first.body.len());
+    let saved = 100 - first.body.len() * 100 / words.len();
+    assert_eq!(stored["saves_percent"], saved);
+    assert_eq!(stored["etag"], first.header("etag"));
+    assert_eq!(stored["tiers"][0], "mem");
+    for _ in 0..600 {
+        edge.get_with("/a", &br).await;
+        let told = coding(&edge, "/a", &br).await;
+        if told["stored"]["effort"] == "best" {
+            assert_eq!(told["stored"]["level"], 11, "{told}");
+            let tag = first.header("etag");
+            let range = [br[0], ("range", "bytes=0-9"), ("if-range", tag.as_str())];
+            assert_eq!(coding(&edge, "/a", &range).await["coding"], "br");
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    panic!("it was never made better");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_origins_coding_is_explained_as_it_is_undone_and_made_anew() {
+    let origin = Origin::start().await;
+    let gzip = brim::variant::Coding::Gzip;
+    let body = brim::variant::encode(gzip, 5, lines().as_bytes()).unwrap();
+    let reply = Reply::ok(body)
+        .cache_control("max-age=600")
+        .header("content-type", "text/plain")
+        .header("content-encoding", "gzip");
+    origin.serve("/a", reply);
+    let edge = Edge::before(&origin).await;
+    let gzip = [("accept-encoding", "gzip")];
+    edge.get_with("/a", &gzip).await;
+    edge.settled().await;
+    let told = coding(&edge, "/a", &gzip).await;
+    assert_eq!(told["because"], "origin-coded", "{told}");
+    assert_eq!(told["coding"], "gzip", "{told}");
+    let br = [("accept-encoding", "br")];
+    for fields in [&br[..], &[]] {
+        let told = coding(&edge, "/a", fields).await;
+        assert_eq!(told["undoes"], "gzip", "{told}");
+        assert_eq!(told["state"], "not-made", "{told}");
+    }
+    edge.get_with("/a", &br).await;
+    edge.settled().await;
+    let told = coding(&edge, "/a", &br).await;
+    assert_eq!(
+        (&told["undoes"], &told["coding"]),
+        (&json!("gzip"), &json!("br"))
+    );
+    assert_eq!(told["stored"]["effort"], "first", "{told}");
+    let told = coding(&edge, "/a", &[]).await;
+    assert_eq!(
+        (&told["undoes"], &told["coding"]),
+        (&json!("gzip"), &json!(null))
+    );
+    assert_eq!(told["stored"]["effort"], "undone", "{told}");
+    assert_eq!(told["stored"]["detail"], "identity;from=gzip", "{told}");
+}

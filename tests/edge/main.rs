@@ -37,6 +37,7 @@ mod purge;
 mod range;
 mod regression;
 mod rules;
+mod sibling;
 mod support;
 mod transparent;
 mod vary;

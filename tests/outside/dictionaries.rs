@@ -24,7 +24,7 @@ fn bundle(version: u32) -> String {
     let mut text = String::new();
     let mut line = 0;
     while text.len() < 300 << 10 {
-        let mut word = || &words[next(900) as usize];
+        let mut word = || words.get(next(900) as usize).unwrap();
         let (name, one, two, three) = (word(), word(), word(), word());
         let number = if line % 100 == 0 { version } else { line };
         text.push_str(&format!(

@@ -14,4 +14,5 @@ mod dictionaries;
 mod nginx;
 mod packages;
 mod pictures;
+mod siblings;
 mod support;

@@ -3,14 +3,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::semantics::dictionary::is_readable;
+use crate::semantics::dictionary::{allowed_origin, is_readable};
 use crate::store::{Entry, EntryKey, Object, Tier};
-use crate::variant::{Coding, DeltaCoding, DictionaryHash};
+use crate::variant::{Coding, DeltaCoding, DictionaryHash, encode};
 
 use super::super::behind::Errand;
 use super::super::codings::{Dictionaries, Effort};
 use super::super::derive::{Decline, Wanted};
-use super::super::form::coded_object;
+use super::super::form::{coded_object, tell_digest};
 use super::super::marks::Mark;
 use super::super::{Ask, Cache, Form, Pressure, Served, Story};
 use super::keep::{hash_of, may_be_dictionary};
@@ -49,19 +49,17 @@ pub(in super::super) struct Delta {
     source: Arc<Object>,
     form: DeltaForm,
     id: u128,
+    /// What is marked as being made.
+    marked: u128,
 }
 
 impl Errand for Delta {
     async fn run(self, cache: Arc<Cache>) {
-        let Some(outcome) = cache.make_delta(&self).await else {
-            return cache.marks.clear(self.id);
-        };
+        let outcome = cache.make_delta(&self).await;
+        cache.marks.clear(self.marked);
+        let Some(outcome) = outcome else { return };
         let decline = match outcome {
-            // It is there.
-            Dictionaries::Coded | Dictionaries::Kept => {
-                cache.marks.clear(self.id);
-                None
-            }
+            Dictionaries::Coded | Dictionaries::Kept => None,
             Dictionaries::NoGain => Some(("no-gain", Decline::ForLong)),
             Dictionaries::Unknown => Some(("unknown-dictionary", Decline::TimedOut)),
             Dictionaries::NotNow => Some(("not-now", Decline::ForNow)),
@@ -71,6 +69,14 @@ impl Errand for Delta {
         }
         cache.codings.dictionary(&self.ask.zone.name, outcome);
     }
+}
+
+/// Whether a pattern lists a dictionary.
+enum Listing {
+    Lists,
+    /// The list that lies at this place must be looked at.
+    Perhaps(u128),
+    No,
 }
 
 impl Cache {
@@ -86,7 +92,7 @@ impl Cache {
 
     /// As [`Cache::delta`], for the client that had `source` pulled.
     pub(in super::super) fn want_offered(&self, ask: &Ask, source: &Arc<Object>) {
-        let can_read = || is_readable(&ask.headers, &source.headers());
+        let can_read = || is_readable(&ask.headers, || allowed_origin(&source.headers()));
         if let Some(form) = offered(ask, can_read)
             && may_be_dictionary(ask, source)
         {
@@ -96,48 +102,70 @@ impl Cache {
 
     /// Has a coding against a dictionary made, unless nobody here has the dictionary.
     fn want_delta(&self, ask: &Ask, source: &Arc<Object>, form: DeltaForm) {
+        let site = &ask.zone.name;
         let id = self.form_id(source, &form.key());
+        // A list that must be looked at first is looked at once, however many hashes are asked for.
+        let marked = match self.lists(ask, &form.dictionary) {
+            Listing::Lists => id,
+            Listing::Perhaps(list) => list,
+            Listing::No => return self.codings.dictionary(site, Dictionaries::Unknown),
+        };
         let uptime = self.clock.uptime();
-        if self.marks.of(id, uptime).is_some() {
+        if self.marks.of(id, uptime).is_some() || self.marks.of(marked, uptime).is_some() {
             return;
         }
-        let site = &ask.zone.name;
-        if !self.may_know(ask, &form.dictionary) {
-            return self.codings.dictionary(site, Dictionaries::Unknown);
-        }
         self.marks
-            .set(id, Mark::Deferred("making"), uptime + MAKING_FOR);
+            .set(marked, Mark::Deferred("making"), uptime + MAKING_FOR);
         let delta = Delta {
             ask: Arc::new(ask.behind()),
             source: Arc::clone(source),
             form,
             id,
+            marked,
         };
         if !self.deltas.hand_in(delta) {
-            self.marks.clear(id);
+            self.marks.clear(marked);
             self.codings.dictionary(site, Dictionaries::NotNow);
         }
     }
 
-    /// Whether a dictionary is listed, or a list must be looked at that is not in memory.
-    fn may_know(&self, ask: &Ask, hash: &DictionaryHash) -> bool {
+    /// Whether a dictionary is listed, as far as memory tells.
+    fn lists(&self, ask: &Ask, hash: &DictionaryHash) -> Listing {
         let dictionaries = &ask.zone.compression.dictionaries;
-        let mut covering = dictionaries.covering(&ask.path);
-        covering.any(|pattern| match self.versions_at_once(ask, pattern) {
-            Listed::Here(hashes) => hashes.contains(hash),
-            Listed::Perhaps => true,
-            Listed::Nowhere => false,
-        })
-    }
-
-    async fn knows(&self, ask: &Ask, hash: &DictionaryHash) -> bool {
-        let dictionaries = &ask.zone.compression.dictionaries;
+        let mut listing = Listing::No;
         for pattern in dictionaries.covering(&ask.path) {
-            if self.versions(ask, pattern).await.contains(hash) {
-                return true;
+            match self.versions_at_once(ask, pattern) {
+                Listed::Here(hashes) if hashes.contains(hash) => return Listing::Lists,
+                Listed::Perhaps(list) => listing = Listing::Perhaps(list),
+                Listed::Here(_) | Listed::Nowhere => {}
             }
         }
-        false
+        listing
+    }
+
+    /// A dictionary that is listed, from whatever tier has it. Its bytes are what their hash says: an answer against others
+    /// would be garbage at the client.
+    async fn dictionary_bytes(
+        self: &Arc<Self>,
+        ask: &Arc<Ask>,
+        hash: &DictionaryHash,
+    ) -> Option<Bytes> {
+        let compression = &ask.zone.compression;
+        for pattern in compression.dictionaries.covering(&ask.path) {
+            if !self.versions(ask, pattern).await.contains(hash) {
+                continue;
+            }
+            let Some(kept) = self.dictionary(ask, pattern, hash).await else {
+                continue;
+            };
+            let bytes = self.stored_bytes(ask, &kept, compression.max_size_bytes);
+            if let Some(bytes) = bytes.await
+                && hash_of(bytes.clone()).await.as_ref() == Some(hash)
+            {
+                return Some(bytes);
+            }
+        }
+        None
     }
 
     /// `None` when it was there already.
@@ -154,9 +182,6 @@ impl Cache {
         if self.stored_form(ask, &served, &wanted).await.is_some() {
             return None;
         }
-        if !self.knows(ask, &form.dictionary).await {
-            return Some(Dictionaries::Unknown);
-        }
         let Some(dictionary) = self.dictionary_bytes(ask, &form.dictionary).await else {
             return Some(Dictionaries::Unknown);
         };
@@ -169,7 +194,7 @@ impl Cache {
         let (coding, hash) = (form.coding, form.dictionary);
         let coder = &self.upgrades.coder;
         let coded = match coder
-            .encode_delta(coding, level, dictionary, hash, content)
+            .encode_delta(coding, level, dictionary, hash, content.clone())
             .await
         {
             Some(Ok(coded)) => coded,
@@ -186,28 +211,19 @@ impl Cache {
             (content_bytes, coded_bytes),
             coded.cpu,
         );
-        let other = self.smallest_bytes(ask, source).unwrap_or(content_bytes);
+        let other = match self.smallest_bytes(ask, source) {
+            Some(bytes) => bytes,
+            None => first_level_bytes(ask, plain, content).await?,
+        };
         if coded_bytes.saturating_mul(100) > other.saturating_mul(WORTH_PERCENT) {
             return Some(Dictionaries::NoGain);
         }
         let mut draft = coded_object(source, &wanted.key, coding.token());
+        tell_digest(&mut draft, source, &coded.bytes);
         let short = hex(hash.get(..4).unwrap_or_default());
         draft.detail = format!("{};level={level};dictionary={short}", coding.token()).into();
         self.keep_form(ask, draft, wanted.id, &coded.bytes).await;
         Some(Dictionaries::Coded)
-    }
-
-    /// A dictionary's bytes, which are what their hash says: an answer against others would be garbage at the client.
-    async fn dictionary_bytes(
-        self: &Arc<Self>,
-        ask: &Arc<Ask>,
-        hash: &DictionaryHash,
-    ) -> Option<Bytes> {
-        let object = self.dictionary(ask, hash).await?;
-        let max_bytes = ask.zone.compression.max_size_bytes;
-        let bytes = self.stored_bytes(ask, &object, max_bytes).await?;
-        let found = hash_of(bytes.clone()).await?;
-        (found == *hash).then_some(bytes)
     }
 
     /// Bytes of the smallest ordinary coding of `source` that is in memory.
@@ -224,4 +240,12 @@ impl Cache {
             .filter_map(length)
             .min()
     }
+}
+
+/// Bytes of the ordinary coding, which is made at the first level to know them.
+async fn first_level_bytes(ask: &Ask, coding: Coding, content: Bytes) -> Option<u64> {
+    let level = ask.zone.compression.first_level.of(coding);
+    let encoded = tokio::task::spawn_blocking(move || encode(coding, level, &content));
+    let encoded = encoded.await.ok()?.ok()?;
+    Some(encoded.len() as u64)
 }

@@ -12,9 +12,9 @@ use crate::variant::{self, DictionaryHash};
 use super::super::behind::Errand;
 use super::super::codings::Dictionaries;
 use super::super::install::new_version;
-use super::super::smallest::{forget_kept, note_kept};
-use super::super::{Ask, Cache, Derived, Form, Served, Story};
-use super::versions::dictionary_key;
+use super::super::smallest::{forget_kept, is_kept, note_kept};
+use super::super::{Ask, Cache, Derived, Form, Pressure, Served, Story};
+use super::versions::{Noted, dictionary_key};
 
 /// Contents that wait to be kept; what finds no place is tried at the next request for it.
 pub(in super::super) const KEEPS_WAITING: usize = 64;
@@ -23,26 +23,34 @@ pub(in super::super) const KEEPS_WAITING: usize = 64;
 pub(in super::super) struct Keep {
     ask: Arc<Ask>,
     object: Arc<Object>,
+    noted: Noted,
 }
 
 impl Errand for Keep {
     async fn run(self, cache: Arc<Cache>) {
-        match cache.keep_dictionary(&self.ask, &self.object).await {
-            Some(true) => cache
-                .codings
-                .dictionary(&self.ask.zone.name, Dictionaries::Kept),
-            Some(false) => {}
-            None => forget_kept(&self.object),
+        if cache.pressure() != Pressure::Ample {
+            return forget_kept(&self.object);
+        }
+        // What cannot be kept is not tried again: it is the same until it is pulled anew.
+        if cache.keep_dictionary(&self).await == Some(true) {
+            let site = &self.ask.zone.name;
+            cache.codings.dictionary(site, Dictionaries::Kept);
         }
     }
 }
 
 impl Cache {
-    /// Has the content of a stored object kept, if the edge marks it as a dictionary and that has not been done yet. One
-    /// relaxed load, once it has.
+    /// Has the content of a stored object kept that is asked for, if the edge marks it as a dictionary and that has not been
+    /// done yet. One relaxed load, once it has.
     pub fn note_dictionary(&self, ask: &Ask, object: &Arc<Object>) {
+        self.note_version(ask, object, Noted::Hit);
+    }
+
+    /// The same of one that was just pulled or that is asked for.
+    pub(in super::super) fn note_version(&self, ask: &Ask, object: &Arc<Object>, noted: Noted) {
         let dictionaries = &ask.zone.compression.dictionaries;
-        if dictionaries.covering(&ask.path).next().is_none()
+        if is_kept(object)
+            || dictionaries.covering(&ask.path).next().is_none()
             || !may_be_dictionary(ask, object)
             || !note_kept(object)
         {
@@ -51,18 +59,16 @@ impl Cache {
         let keep = Keep {
             ask: Arc::new(ask.behind()),
             object: Arc::clone(object),
+            noted,
         };
         if !self.keeps.hand_in(keep) {
             forget_kept(object);
         }
     }
 
-    /// Gives whether it was news; `None` when not all of it is there.
-    async fn keep_dictionary(
-        self: &Arc<Self>,
-        ask: &Arc<Ask>,
-        object: &Arc<Object>,
-    ) -> Option<bool> {
+    /// Gives whether it was news; `None` when not all of it is there, or no tier takes it.
+    async fn keep_dictionary(self: &Arc<Self>, keep: &Keep) -> Option<bool> {
+        let Keep { ask, object, noted } = keep;
         let dictionaries = &ask.zone.compression.dictionaries;
         let pattern = dictionaries.covering(&ask.path).next()?;
         let content = self.content(ask, object).await?;
@@ -70,23 +76,32 @@ impl Cache {
             return None;
         }
         let hash = hash_of(content.clone()).await?;
-        if self.dictionary(ask, &hash).await.is_none() {
-            let key = dictionary_key(ask, &hash);
-            match &object.body {
-                // The chunks are there already, and are never given to other bytes.
-                body @ Body::Chunked { .. } if !object.headers().contains_key(CONTENT_ENCODING) => {
-                    self.keep_entry(ask, key, object.version, body.clone())
-                        .await;
+        let known = self.dictionary(ask, pattern, &hash).await;
+        let key = dictionary_key(ask, pattern, &hash);
+        let sequences = (object.body_seq, object.checked_seq);
+        match &object.body {
+            // The chunks are there already, and are never given to other bytes. Those of an older version with the same
+            // content go sooner.
+            body @ Body::Chunked { .. } if !object.headers().contains_key(CONTENT_ENCODING) => {
+                if known.is_none_or(|known| known.version != object.version) {
+                    let draft = self.entry(ask, key, object.version, body.clone(), sequences);
+                    self.keep_entry(ask, draft).await;
                 }
-                Body::Chunked { .. } | Body::Inline(_) => {
-                    let empty = Body::Inline(Bytes::new());
-                    let draft = self.entry(ask, key, new_version(), empty);
-                    let id = draft.url;
-                    self.keep_form(ask, draft, id, &content).await;
+            }
+            Body::Chunked { .. } | Body::Inline(_) => {
+                let is_whole = match &known {
+                    Some(known) => self.has_body(ask, known).await,
+                    None => false,
+                };
+                let empty = Body::Inline(Bytes::new());
+                let draft = self.entry(ask, key, new_version(), empty, sequences);
+                let id = draft.url;
+                if !is_whole && !self.keep_form(ask, draft, id, &content).await {
+                    return None;
                 }
             }
         }
-        Some(self.add_version(ask, pattern, hash).await)
+        Some(self.add_version(ask, pattern, (hash, *noted)).await)
     }
 
     /// The content of a stored object, with the origin's coding undone; `None` when it is not all in the tiers, or larger

@@ -13,5 +13,6 @@ mod versions;
 pub use self::delta::DeltaForm;
 pub(super) use self::delta::{DELTAS_WAITING, Delta};
 pub(super) use self::keep::{KEEPS_WAITING, Keep};
-pub(super) use self::offer::{accepted_deltas, imply_vary};
+pub(super) use self::offer::{accepted_deltas, imply_vary, is_delta};
 pub use self::offer::{marks, offered, passes_on};
+pub(super) use self::versions::Noted;

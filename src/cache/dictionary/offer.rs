@@ -50,15 +50,21 @@ pub fn offered(ask: &Ask, can_read: impl FnOnce() -> bool) -> Option<DeltaForm> 
     })
 }
 
-/// Whether a client's dictionary is told to the origin, which then answers against it.
+/// Whether a client's dictionary is told to the origin, which then answers against it. `allowed` gives the
+/// `Access-Control-Allow-Origin` that the site has for the request: the origin does not see who will read its answer.
 #[must_use]
-pub fn passes_on(zone: &Zone, secure: bool, request: &HeaderMap) -> bool {
+pub fn passes_on(
+    zone: &Zone,
+    secure: bool,
+    request: &HeaderMap,
+    allowed: impl FnOnce() -> Option<HeaderValue>,
+) -> bool {
     let is_theirs = zone.compression.dictionaries.mode == DictionaryMode::Passthrough;
     is_theirs
         && secure
         && dictionary::available(request).is_some()
-        && dictionary::may_be_readable(request)
         && !accepted_deltas(request).is_empty()
+        && dictionary::is_readable(request, allowed)
 }
 
 /// The codings against dictionaries that a client takes.
@@ -68,19 +74,24 @@ pub(in super::super) fn accepted_deltas(request: &HeaderMap) -> SmallVec<[&'stat
     tokens.filter(|token| accepted.quality(token) > 0).collect()
 }
 
-/// What is coded against a dictionary is for those who have it, whether the origin says so or not (RFC 9842 §6.2).
-pub(in super::super) fn imply_vary(response: &mut HeaderMap) {
-    let is_delta = list::members(response, &CONTENT_ENCODING).any(|member| {
+/// Whether an answer is coded against a dictionary.
+pub(in super::super) fn is_delta(response: &HeaderMap) -> bool {
+    list::members(response, &CONTENT_ENCODING).any(|member| {
         let token = std::str::from_utf8(member).ok();
         token.and_then(DeltaCoding::of_token).is_some()
-    });
-    if !is_delta {
+    })
+}
+
+/// What is coded against a dictionary is for those who have it, whether the origin says so or not (RFC 9842 §6.2); and so
+/// is all that was answered to a request that told of one (`was_told`), for no other key has that in it.
+pub(in super::super) fn imply_vary(response: &mut HeaderMap, was_told: bool) {
+    if !was_told && !is_delta(response) {
         return;
     }
     for name in ["accept-encoding", AVAILABLE_DICTIONARY.as_str()] {
-        let is_told = list::members(response, &VARY)
+        let is_said = list::members(response, &VARY)
             .any(|member| member.eq_ignore_ascii_case(name.as_bytes()) || member == b"*");
-        if !is_told && let Ok(value) = HeaderValue::try_from(name) {
+        if !is_said && let Ok(value) = HeaderValue::try_from(name) {
             response.append(VARY, value);
         }
     }
@@ -98,7 +109,7 @@ mod tests {
             if !vary.is_empty() {
                 headers.insert(VARY, HeaderValue::from_static(vary));
             }
-            imply_vary(&mut headers);
+            imply_vary(&mut headers, false);
             let lines = headers.get_all(VARY).iter();
             let lines: Vec<_> = lines.map(|line| line.to_str().unwrap()).collect();
             lines.join(", ")

@@ -14,9 +14,18 @@ use super::super::{Ask, Cache};
 /// What is known of a pattern's versions without waiting.
 pub(super) enum Listed {
     Here(Vec<DictionaryHash>),
-    /// A disk may have the list.
-    Perhaps,
+    /// A disk may have the list, whose place is this.
+    Perhaps(u128),
     Nowhere,
+}
+
+/// By what a version is noted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) enum Noted {
+    /// It has just come from the origin.
+    Pulled,
+    /// It was stored before and is asked for, perhaps by its old name.
+    Hit,
 }
 
 /// The place of a list or of a dictionary: of one site, and of one host where hosts have content of their own.
@@ -29,8 +38,13 @@ fn list_key(ask: &Ask, pattern: &DictionaryPattern) -> String {
     key(ask, "dictionaries", pattern.text())
 }
 
-pub(super) fn dictionary_key(ask: &Ask, hash: &DictionaryHash) -> String {
-    key(ask, "dictionary", &hex(hash))
+pub(super) fn dictionary_key(
+    ask: &Ask,
+    pattern: &DictionaryPattern,
+    hash: &DictionaryHash,
+) -> String {
+    let name = format!("{}\u{1f}{}", pattern.text(), hex(hash));
+    key(ask, "dictionary", &name)
 }
 
 /// Lower-case digits.
@@ -56,7 +70,7 @@ impl Cache {
                 Listed::Here(hashes(&list.body))
             }
             Some(_) => Listed::Nowhere,
-            None if ask.zone.store.may_contain(&head) => Listed::Perhaps,
+            None if ask.zone.store.may_contain(&head) => Listed::Perhaps(head.id),
             None => Listed::Nowhere,
         }
     }
@@ -73,52 +87,68 @@ impl Cache {
         }
     }
 
-    /// Notes that `hash` is the newest version of what `pattern` covers, and drops those that are too many. Gives whether
-    /// it was not that already.
+    /// Notes a version of what `pattern` covers: as the newest if it was pulled; else as the oldest, if there is room.
+    /// Drops those that are too many. Gives whether the list is another now.
     pub(super) async fn add_version(
         &self,
         ask: &Ask,
         pattern: &DictionaryPattern,
-        hash: DictionaryHash,
+        (hash, noted): (DictionaryHash, Noted),
     ) -> bool {
-        let mut versions = self.versions(ask, pattern).await;
-        if versions.last() == Some(&hash) {
+        // Before the list is read: what a purge forgets meanwhile stays forgotten.
+        let sequence = self.store.clocks().sequence();
+        let before = self.versions(ask, pattern).await;
+        let most = ask.zone.compression.dictionaries.keep_versions.max(1);
+        let after = listed(&before, (hash, noted), most);
+        if after == before {
             return false;
         }
-        versions.retain(|known| *known != hash);
-        versions.push(hash);
-        let most = ask.zone.compression.dictionaries.keep_versions.max(1);
-        let over = versions.len().saturating_sub(most);
-        for dropped in versions.drain(..over) {
-            let id = self.place_of(&dictionary_key(ask, &dropped));
+        for dropped in before.iter().filter(|known| !after.contains(known)) {
+            let id = self.place_of(&dictionary_key(ask, pattern, dropped));
             ask.zone.store.remove(&EntryKey::head(id));
         }
-        let list = Body::Inline(Bytes::from(versions.concat()));
-        self.keep_entry(ask, list_key(ask, pattern), new_version(), list)
-            .await;
+        let list = Body::Inline(Bytes::from(after.concat()));
+        let draft = self.entry(
+            ask,
+            list_key(ask, pattern),
+            new_version(),
+            list,
+            (sequence, sequence),
+        );
+        self.keep_entry(ask, draft).await;
         true
     }
 
-    /// The dictionary of that hash, unless the whole site was purged since it was kept.
-    pub(super) async fn dictionary(&self, ask: &Ask, hash: &DictionaryHash) -> Option<Arc<Object>> {
-        self.valid(ask, &dictionary_key(ask, hash)).await
+    /// The dictionary of that hash, unless the whole site was purged since its bytes were pulled.
+    pub(super) async fn dictionary(
+        &self,
+        ask: &Ask,
+        pattern: &DictionaryPattern,
+        hash: &DictionaryHash,
+    ) -> Option<Arc<Object>> {
+        self.valid(ask, &dictionary_key(ask, pattern, hash)).await
     }
 
     /// Keeps an entry that is found by its key alone.
-    pub(super) async fn keep_entry(&self, ask: &Ask, key: String, version: u128, body: Body) {
-        let id = self.place_of(&key);
-        let entry = Entry::Object(Arc::new(self.entry(ask, key, version, body).seal()));
-        let place = EntryKey::head(id);
+    pub(super) async fn keep_entry(&self, ask: &Ask, draft: Draft) {
+        let place = EntryKey::head(draft.url);
+        let entry = Entry::Object(Arc::new(draft.seal()));
         ask.zone
             .store
             .insert(place, entry, Placement::MemoryAndDisk)
             .await;
     }
 
-    /// The head of such an entry. Purges of URLs, tags and prefixes have nothing to do with it.
-    pub(super) fn entry(&self, ask: &Ask, key: String, version: u128, body: Body) -> Draft {
-        let sequence = self.store.clocks().sequence();
-        let now = self.clock.now();
+    /// The head of such an entry, of what was pulled and validated at these purge sequences. Purges of URLs, tags and prefixes have nothing to
+    /// do with it.
+    pub(super) fn entry(
+        &self,
+        ask: &Ask,
+        key: String,
+        version: u128,
+        body: Body,
+        (body_seq, checked_seq): (u64, u64),
+    ) -> Draft {
         Draft {
             url: self.place_of(&key),
             key: key.into(),
@@ -127,11 +157,11 @@ impl Cache {
             version,
             status: StatusCode::OK,
             headers: HeaderMap::new(),
-            freshness: kept_from(now),
+            freshness: kept_from(self.clock.now()),
             body,
             tags: Vec::new(),
-            body_seq: sequence,
-            checked_seq: sequence,
+            body_seq,
+            checked_seq,
             fetch_started: Duration::ZERO,
             detail: "dictionary".into(),
         }
@@ -146,7 +176,7 @@ impl Cache {
     }
 
     fn is_valid(&self, ask: &Ask, found: &Object, key: &str) -> bool {
-        found.is_of(key) && self.store.clocks().check(&ask.zone.clock, found) != Purged::Hard
+        found.is_of(key) && self.store.clocks().check(&ask.zone.clock, found) == Purged::No
     }
 }
 
@@ -166,9 +196,57 @@ fn kept_from(now: SystemTime) -> Freshness {
 /// Ten years; nobody looks at it.
 const LIFETIME: Duration = Duration::from_secs(10 * 365 * 86_400);
 
+/// The list with one more version, oldest first, of at most so many.
+fn listed(
+    before: &[DictionaryHash],
+    (hash, noted): (DictionaryHash, Noted),
+    most: usize,
+) -> Vec<DictionaryHash> {
+    let mut after = before.to_vec();
+    match noted {
+        Noted::Pulled => {
+            after.retain(|known| *known != hash);
+            after.push(hash);
+        }
+        Noted::Hit if after.len() < most && !after.contains(&hash) => after.insert(0, hash),
+        Noted::Hit => {}
+    }
+    after.drain(..after.len().saturating_sub(most));
+    after
+}
+
 fn hashes(list: &Body) -> Vec<DictionaryHash> {
     match list {
         Body::Inline(bytes) => bytes.as_chunks().0.to_vec(),
         Body::Chunked { .. } => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_pulled_is_the_newest_and_what_is_hit_pushes_nothing_out() {
+        let hash = |n: u8| [n; 32];
+        let list = |hashes: &[u8]| hashes.iter().map(|n| hash(*n)).collect::<Vec<_>>();
+        for (before, version, noted, expect) in [
+            (&[][..], 1, Noted::Pulled, &[1][..]),
+            (&[1], 2, Noted::Pulled, &[1, 2]),
+            (&[1, 2], 3, Noted::Pulled, &[2, 3]),
+            (&[1, 2], 1, Noted::Pulled, &[2, 1]),
+            (&[1, 2], 3, Noted::Hit, &[1, 2]),
+            (&[1, 2], 1, Noted::Hit, &[1, 2]),
+            (&[2], 1, Noted::Hit, &[1, 2]),
+            (&[1, 2, 3], 3, Noted::Hit, &[2, 3]),
+        ] {
+            let after = listed(&list(before), (hash(version), noted), 2);
+            assert_eq!(after, list(expect), "{before:?} {version} {noted:?}");
+        }
+    }
+
+    #[test]
+    fn digits_are_those_of_the_bytes() {
+        assert_eq!(hex(&[0, 0x1f, 0xa0]), "001fa0");
     }
 }

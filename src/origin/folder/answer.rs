@@ -25,7 +25,7 @@ use super::find::{Found, INDEX, Stamp, find, unreadable};
 /// A folder as origin: GET and HEAD of the regular files below it, and of nothing else.
 #[derive(Debug)]
 pub(in crate::origin) struct Folder {
-    root: Arc<Path>,
+    pub(super) root: Arc<Path>,
     name: Arc<str>,
 }
 

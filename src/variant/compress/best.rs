@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::super::config::{Coding, CompressionWorkers};
-use super::{DeltaCoding, DictionaryHash, Encoder, encode_delta};
+use super::{DeltaCoding, DictionaryHash, Encoder, encode_delta, gzip};
 
 /// Bytes of content between two looks at whether the result is still wanted.
 const PIECE_BYTES: usize = 128 << 10;
@@ -47,10 +47,13 @@ impl Job {
     /// `None` when nobody listens any more.
     fn run(&self) -> io::Result<Option<Bytes>> {
         match &self.work {
+            _ if self.done.is_closed() => Ok(None),
+            Work::Whole(Coding::Gzip) => {
+                gzip::encode_best(self.level, &self.content).map(|coded| Some(coded.into()))
+            }
             Work::Whole(coding) => encode_best(*coding, self.level, &self.content, &|| {
                 !self.done.is_closed()
             }),
-            Work::Delta(..) if self.done.is_closed() => Ok(None),
             Work::Delta(coding, dictionary, hash) => {
                 encode_delta(*coding, self.level, dictionary, hash, &self.content).map(Some)
             }
@@ -237,6 +240,26 @@ mod tests {
             let (pieces, whole) = (pieces.len() as f64, whole.len() as f64);
             assert!(pieces <= whole * 1.003, "{coding:?}: {pieces} of {whole}");
         }
+    }
+
+    #[test]
+    fn gzip_at_its_best_is_smaller_than_what_streams() {
+        let content = script();
+        let best = gzip::encode_best(9, &content).unwrap();
+        assert_eq!(decode(Coding::Gzip, &best, 1 << 20).unwrap(), content);
+        let streamed = encode(Coding::Gzip, 9, &content).unwrap();
+        assert!(
+            best.len() * 100 < streamed.len() * 99,
+            "{} of {}",
+            best.len(),
+            streamed.len()
+        );
+        for level in [1, 5] {
+            let coded = gzip::encode_best(level, &content).unwrap();
+            assert_eq!(decode(Coding::Gzip, &coded, 1 << 20).unwrap(), content);
+        }
+        let empty = gzip::encode_best(9, b"").unwrap();
+        assert!(decode(Coding::Gzip, &empty, 0).unwrap().is_empty());
     }
 
     #[test]

@@ -3,6 +3,8 @@ use std::io::{self, Read, Write};
 use brotli::enc::BrotliEncoderParams;
 use brotli::{CompressorWriter, Decompressor};
 
+use super::DecodeError;
+
 const QUALITY_MAX: u32 = 11;
 const BUFFER_BYTES: usize = 16 << 10;
 
@@ -34,8 +36,21 @@ pub(super) fn encode(level: u32, content: &[u8]) -> io::Result<Vec<u8>> {
     Ok(encoder.into_inner())
 }
 
-pub(super) fn decoder(coded: &[u8]) -> impl Read {
+pub(super) fn decoder(coded: &[u8]) -> Decompressor<&[u8]> {
     Decompressor::new(coded, BUFFER_BYTES)
+}
+
+/// Whether a stream begins as no decoder of the content coding takes it: 0010001 and a 0, then the window's own six bits
+/// ("large window", which is no part of RFC 7932 §9.1).
+pub(super) fn has_large_window(coded: &[u8]) -> bool {
+    coded.first().is_some_and(|first| first & 0x7f == 0x11)
+}
+
+/// What was not read, once the decoder has said that there is no more content. Only the next read after that complains about
+/// what is in its own buffer.
+pub(super) fn rest(mut decoder: Decompressor<&[u8]>) -> Result<&[u8], DecodeError> {
+    decoder.read(&mut [0]).map_err(DecodeError::Corrupt)?;
+    Ok(decoder.into_inner())
 }
 
 fn parameters(level: u32, window_bits: u32, size_hint: usize) -> BrotliEncoderParams {

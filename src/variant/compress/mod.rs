@@ -13,10 +13,12 @@ mod types;
 mod zstd;
 
 pub use self::best::{BestCoded, BestCoder, cpu_time};
-pub use self::decode::{DecodeError, decode};
+pub use self::decode::{DecodeError, decode, holds};
 pub use self::decoder::Decoder;
 pub use self::dictionary::{DeltaCoding, DictionaryHash, encode_delta};
 pub use self::encoder::{Encoder, encode};
 pub use self::marking::{DictionaryPattern, DictionaryPatternError};
-pub use self::plan::{Choice, choose, eligible, eligible_at_need, is_uncoded, undoable};
+pub use self::plan::{
+    Choice, Uncoded, choose, eligible, eligible_at_need, is_uncoded, uncoded, undoable,
+};
 pub(super) use self::types::COMPRESSIBLE;

@@ -17,6 +17,16 @@ impl Coding {
         }
     }
 
+    /// What the name of a file ends in that is coded so.
+    #[must_use]
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Self::Zstd => ".zst",
+            Self::Brotli => ".br",
+            Self::Gzip => ".gz",
+        }
+    }
+
     /// The coding of that name, in any case. `x-gzip` is gzip (RFC 9110 §8.4.1.3).
     #[must_use]
     pub fn of_token(token: &str) -> Option<Self> {
@@ -32,8 +42,45 @@ impl Coding {
     }
 }
 
-/// Whether an answer of the origin may be coded by the edge. `length` is that of the body, if known; `extension_type` is the
-/// media type that the path's extension stands for, which counts where the origin gives none.
+/// Why an answer of the origin gets no coding of the edge, whatever a client takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Uncoded {
+    /// The site wants none.
+    Off,
+    /// Answers with this status have no body, or a part of one.
+    Status,
+    /// It is a part.
+    Part,
+    /// It is not worth it.
+    TooSmall,
+    /// It would take too much.
+    TooLarge,
+    /// Its type is none of those that get smaller.
+    Type,
+    /// It has a coding.
+    OriginCoded,
+    /// The origin forbids it.
+    NoTransform,
+}
+
+impl Uncoded {
+    /// A closed word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Status => "status",
+            Self::Part => "part",
+            Self::TooSmall => "too-small",
+            Self::TooLarge => "too-large",
+            Self::Type => "type",
+            Self::OriginCoded => "origin-coded",
+            Self::NoTransform => "no-transform",
+        }
+    }
+}
+
+/// Whether an answer of the origin may be coded by the edge, as [`uncoded`] says.
 #[must_use]
 pub fn eligible(
     config: &CompressionConfig,
@@ -42,17 +89,42 @@ pub fn eligible(
     length: Option<u64>,
     extension_type: Option<&str>,
 ) -> bool {
-    config.enabled
-        && !config.codings.is_empty()
-        && has_whole_body(status)
-        && !headers.contains_key(CONTENT_RANGE)
-        && length.is_none_or(|n| (config.min_size_bytes..=config.max_size_bytes).contains(&n))
-        && match headers.get(CONTENT_TYPE) {
-            Some(value) => value.to_str().ok(),
-            None => extension_type,
-        }
-        .is_some_and(|value| any_covers(&config.types, value))
-        && !untouchable(headers)
+    uncoded(config, status, headers, length, extension_type).is_none()
+}
+
+/// Why an answer of the origin is not coded by the edge; `None` if it may be. `length` is that of the body, if known;
+/// `extension_type` is the media type that the path's extension stands for, which counts where the origin gives none.
+#[must_use]
+pub fn uncoded(
+    config: &CompressionConfig,
+    status: StatusCode,
+    headers: &HeaderMap,
+    length: Option<u64>,
+    extension_type: Option<&str>,
+) -> Option<Uncoded> {
+    let media_type = || match headers.get(CONTENT_TYPE) {
+        Some(value) => value.to_str().ok(),
+        None => extension_type,
+    };
+    if !config.enabled || config.codings.is_empty() {
+        Some(Uncoded::Off)
+    } else if !has_whole_body(status) {
+        Some(Uncoded::Status)
+    } else if headers.contains_key(CONTENT_RANGE) {
+        Some(Uncoded::Part)
+    } else if length.is_some_and(|length| length < config.min_size_bytes) {
+        Some(Uncoded::TooSmall)
+    } else if length.is_some_and(|length| length > config.max_size_bytes) {
+        Some(Uncoded::TooLarge)
+    } else if !media_type().is_some_and(|value| any_covers(&config.types, value)) {
+        Some(Uncoded::Type)
+    } else if has_coding(headers) {
+        Some(Uncoded::OriginCoded)
+    } else if says_no_transform(headers) {
+        Some(Uncoded::NoTransform)
+    } else {
+        None
+    }
 }
 
 /// Whether an answer that has no coding may be given one for a client that refuses the content as it is: then neither type
@@ -162,6 +234,61 @@ mod tests {
         let by_extension = eligible(&config, status, &headers, length, Some("text/css"));
         let is_silent = !headers.contains_key(CONTENT_TYPE);
         assert_eq!(by_extension, expect || is_silent);
+    }
+
+    #[test]
+    fn each_answer_that_is_not_coded_has_its_reason() {
+        let css = ("content-type", "text/css");
+        for (status, fields, length, expect) in [
+            (200, vec![css], Some(1000), None),
+            (200, vec![css], None, None),
+            (204, vec![css], None, Some("status")),
+            (
+                200,
+                vec![css, ("content-range", "bytes 0-1/2")],
+                None,
+                Some("part"),
+            ),
+            (200, vec![css], Some(10), Some("too-small")),
+            (200, vec![css], Some(1 << 40), Some("too-large")),
+            (
+                200,
+                vec![("content-type", "image/png")],
+                Some(1000),
+                Some("type"),
+            ),
+            (200, vec![], Some(1000), Some("type")),
+            (
+                200,
+                vec![css, ("content-encoding", "x")],
+                Some(1000),
+                Some("origin-coded"),
+            ),
+            (
+                200,
+                vec![css, ("cache-control", "no-transform")],
+                Some(1000),
+                Some("no-transform"),
+            ),
+        ] {
+            let fields = fields.into_iter().map(|(name, value)| {
+                (
+                    HeaderName::from_static(name),
+                    HeaderValue::from_static(value),
+                )
+            });
+            let headers: HeaderMap = fields.collect();
+            let status = StatusCode::from_u16(status).unwrap();
+            let config = CompressionConfig::default();
+            let found = uncoded(&config, status, &headers, length, None);
+            assert_eq!(found.map(Uncoded::as_str), expect, "{headers:?} {length:?}");
+            let off = CompressionConfig {
+                codings: Vec::new(),
+                ..config
+            };
+            let found = uncoded(&off, status, &headers, length, None);
+            assert_eq!(found, Some(Uncoded::Off));
+        }
     }
 
     const HTML: (&str, &str) = ("content-type", "text/html; charset=utf-8");

@@ -31,6 +31,13 @@ pub(super) fn decoder(coded: &[u8]) -> io::Result<impl Read> {
     Ok(decoder)
 }
 
+/// Decodes the first frame alone.
+pub(super) fn frame(coded: &[u8]) -> io::Result<read::Decoder<'static, &[u8]>> {
+    let mut decoder = read::Decoder::with_buffer(coded)?.single_frame();
+    decoder.window_log_max(WINDOW_BITS_MAX)?;
+    Ok(decoder)
+}
+
 fn clamped(level: u32) -> i32 {
     i32::try_from(level.clamp(1, LEVEL_MAX)).unwrap_or(1)
 }

@@ -13,7 +13,7 @@ use super::sniff::{Sniffed, SourceFormat};
 use super::wish::{Wish, WishedFormat};
 
 /// Changes when the same recipe makes other bytes than before, so that stored variants are remade.
-const RECIPE_VERSION: u32 = 2;
+const RECIPE_VERSION: u32 = 3;
 
 /// How much lower the quality is for clients that save data, of 100.
 const SAVED_QUALITY: u8 = 15;
@@ -459,54 +459,54 @@ mod tests {
         let check = |query, avif, webp, key: &str| {
             check_key(query, avif, webp, &key.replace('…', of_site));
         };
-        check("", true, true, "v2;f=auto(avif,webp)…");
-        check("", false, true, "v2;f=auto(webp)…");
-        check("", false, false, "v2;f=auto()…");
-        check("width=50&dpr=2", false, true, "v2;width=100;f=auto(webp)…");
+        check("", true, true, "v3;f=auto(avif,webp)…");
+        check("", false, true, "v3;f=auto(webp)…");
+        check("", false, false, "v3;f=auto()…");
+        check("width=50&dpr=2", false, true, "v3;width=100;f=auto(webp)…");
         check(
             "width=100&fit=cover&x=1",
             false,
             true,
-            "v2;width=100;f=auto(webp)…",
+            "v3;width=100;f=auto(webp)…",
         );
         check_key(
             "fit=cover&height=9&width=8&quality=7&metadata=none",
             false,
             false,
-            "v2;width=8;height=9;fit=cover;f=auto();q=7",
+            "v3;width=8;height=9;fit=cover;f=auto();q=7",
         );
-        check("metadata=copyright", false, true, "v2;f=auto(webp)…");
-        check("format=jpeg", true, true, "v2;f=jpeg;q=80;keep=copyright");
+        check("metadata=copyright", false, true, "v3;f=auto(webp)…");
+        check("format=jpeg", true, true, "v3;f=jpeg;q=80;keep=copyright");
         check(
             "format=jpeg&quality=80",
             true,
             false,
-            "v2;f=jpeg;q=80;keep=copyright",
+            "v3;f=jpeg;q=80;keep=copyright",
         );
         check(
             "format=pjpg",
             true,
             true,
-            "v2;f=jpeg;q=80;pass=many;keep=copyright",
+            "v3;f=jpeg;q=80;pass=many;keep=copyright",
         );
         check(
             "format=webp&quality=78",
             true,
             true,
-            "v2;f=webp;q=78;keep=copyright",
+            "v3;f=webp;q=78;keep=copyright",
         );
-        check("format=json&width=8", true, true, "v2;f=json");
+        check("format=json&width=8", true, true, "v3;f=json");
         check(
             "placeholder=lqip",
             true,
             true,
-            "v2;width=32;height=32;anim=0;placeholder=lqip;f=auto(avif,webp)",
+            "v3;width=32;height=32;anim=0;placeholder=lqip;f=auto(avif,webp)",
         );
         check(
             "placeholder=blurhash",
             true,
             true,
-            "v2;width=32;height=32;anim=0;placeholder=blurhash",
+            "v3;width=32;height=32;anim=0;placeholder=blurhash",
         );
     }
 
@@ -540,8 +540,8 @@ mod tests {
     #[test]
     fn who_saves_data_gets_a_lower_quality_unless_one_is_asked_for() {
         let saving = |query| recipe_of(query, false, true).saving_data().key();
-        assert_eq!(saving(""), "v2;f=auto(webp);q=45.63.65;keep=copyright");
-        assert_eq!(saving("format=avif"), "v2;f=avif;q=45;keep=copyright");
+        assert_eq!(saving(""), "v3;f=auto(webp);q=45.63.65;keep=copyright");
+        assert_eq!(saving("format=avif"), "v3;f=avif;q=45;keep=copyright");
         assert_eq!(
             saving("quality=80"),
             recipe_of("quality=80", false, true).key()
@@ -558,10 +558,10 @@ mod tests {
         };
         let (wish, _) = wish_of(&config, "/a.png", Some("format=auto")).unwrap();
         let made = recipe(&config, &wish.unwrap(), true, true);
-        assert_eq!(made.key(), "v2;f=auto(webp,avif);q=60.78.80");
+        assert_eq!(made.key(), "v3;f=auto(webp,avif);q=60.78.80");
         let (wish, _) = wish_of(&config, "/a.png", Some("height=4")).unwrap();
         let made = recipe(&config, &wish.unwrap(), true, true);
-        assert_eq!(made.key(), "v2;height=4;f=original;q=60.78.80");
+        assert_eq!(made.key(), "v3;height=4;f=original;q=60.78.80");
     }
 
     fn raster(side: u32, drawn: bool) -> Raster {

@@ -39,8 +39,13 @@ impl Edge {
 
     /// The same with further lines in the node's file.
     pub async fn with_node(origin: &Origin, settings: &str, node: &str) -> Self {
+        Self::at(&origin.url(), settings, node).await
+    }
+
+    /// The same in front of any origin, by its URL.
+    pub async fn at(url: &str, settings: &str, node: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        write_site(folder.path(), "site", &origin.url(), settings);
+        write_site(folder.path(), "site", url, settings);
         write_node(folder.path(), node);
         let clock = Arc::new(ManualClock::starting_at(
             SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000),

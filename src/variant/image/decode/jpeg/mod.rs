@@ -1,4 +1,6 @@
 #[cfg(feature = "native-codecs")]
+mod levels;
+#[cfg(feature = "native-codecs")]
 mod turbo;
 
 use image::metadata::Orientation;
@@ -129,7 +131,7 @@ pub(super) fn reduction(kind: JpegKind, source_bytes: usize, wanted: u8) -> u8 {
     plan(kind, source_bytes, wanted).1
 }
 
-/// The result, with jpeg-decoder the planes that it is made of, and the coefficients of a picture in several scans: all
+/// The result, with jpeg-decoder the planes that it is made of, a shorter file where there may be one, and the coefficients of a picture in several scans: all
 /// decoders keep a progressive one's, libjpeg-turbo those of any.
 pub(super) fn decoding_bytes(kind: JpegKind, source_bytes: usize, wanted: u8) -> u64 {
     const COEFFICIENT_BYTES: u64 = 2;
@@ -144,12 +146,18 @@ pub(super) fn decoding_bytes(kind: JpegKind, source_bytes: usize, wanted: u8) ->
         #[cfg(feature = "native-codecs")]
         Decoder::Turbo => result,
     };
+    let is_cut = cfg!(feature = "native-codecs") && kind.is_progressive && reduction == 8;
+    let shorter = if is_cut {
+        super::as_count(source_bytes)
+    } else {
+        0
+    };
     let coefficients = if kind.is_progressive || !kind.is_interleaved {
         samples * COEFFICIENT_BYTES
     } else {
         0
     };
-    result + planes + coefficients
+    result + planes + shorter + coefficients
 }
 
 pub(super) fn decode(

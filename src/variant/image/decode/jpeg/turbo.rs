@@ -4,10 +4,20 @@ use super::super::super::error::ImageError;
 use super::super::super::raster::{Channels, Raster};
 use super::super::super::sniff::JpegKind;
 use super::super::{as_count, bad, zeroed};
+use super::levels::with_levels_alone;
 
 /// Grey and colour, reduced while decoding. Whatever libjpeg-turbo has to say about a file is an error: the
 /// decoders in Rust have another look at it.
 pub(super) fn decode(source: &[u8], kind: JpegKind, reduction: u8) -> Result<Raster, ImageError> {
+    let shorter = (kind.is_progressive && reduction == 8).then(|| with_levels_alone(source));
+    match shorter.flatten() {
+        Some(shorter) => decoded(&shorter, kind, reduction),
+        None => decoded(source, kind, reduction),
+    }
+}
+
+/// As the file is.
+pub(super) fn decoded(source: &[u8], kind: JpegKind, reduction: u8) -> Result<Raster, ImageError> {
     let (format, channels) = if kind.components == 1 {
         (PixelFormat::GRAY, Channels::Grey)
     } else {
