@@ -1,9 +1,10 @@
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::store::{Entry, EntryKey, Object, Tier};
+use crate::store::{Body, Entry, EntryKey, Object, Tier};
 use crate::variant::{Announced, Coding, Order, Urgency};
 
 use super::flight::{Boarding, Landing, Pilot, Seat};
@@ -56,14 +57,24 @@ impl Cache {
     pub fn made(&self, ask: &Ask, source: &Served, form: &Form) -> Option<Served> {
         let key = form.key();
         let id = self.form_id(&source.object, &key);
-        let stored = self.just_made(ask, id, &source.object, &key)?;
-        note_use(ask, &stored.object, id, None);
-        self.note_form(ask, &source.object, form, (id, &stored.object));
+        let usual = &source.object.usual_form;
+        let object = match usual.get(&key).filter(|_| !is_looked_up()) {
+            Some(object) => object,
+            None => {
+                let stored = self.just_made(ask, id, &source.object, &key)?;
+                if matches!(stored.object.body, Body::Inline(_)) {
+                    usual.offer(&key, &stored.object);
+                }
+                stored.object
+            }
+        };
+        note_use(ask, &object, id, None);
+        self.note_form(ask, &source.object, form, (id, &object));
         let story = Story {
-            tier: Some(stored.tier),
+            tier: Some(Tier::Memory),
             ..source.story
         };
-        Some(Served::made(stored.object, story, id))
+        Some(Served::made(object, story, id))
     }
 
     /// Notes that a made form is asked for, which may be worth making better.
@@ -74,10 +85,10 @@ impl Cache {
         self.note_form_use(ask, source, form, made);
     }
 
-    /// Where the form `key` of `source` is kept.
+    /// Where the form `key` of `source` is kept. Versions are random and known to nobody outside, so what is added to one
+    /// need not be mixed any more.
     pub(super) fn form_id(&self, source: &Object, key: &str) -> u128 {
-        self.store
-            .hash(&[&source.version.to_le_bytes(), key.as_bytes()])
+        source.version ^ self.form_ids.of(&self.store, key)
     }
 
     /// Where it is remembered that no picture can be made of `source`.
@@ -346,6 +357,19 @@ impl Cache {
         }
     }
 }
+
+/// Whether this hit of a usual form is looked up like any other: so that the tiers learn that it is in use, and what has
+/// taken its place is found.
+fn is_looked_up() -> bool {
+    thread_local!(static HITS: Cell<u8> = const { Cell::new(0) });
+    HITS.with(|hits| {
+        hits.set(hits.get().wrapping_add(1));
+        hits.get() % LOOKED_UP_EACH == 0
+    })
+}
+
+/// The memory tier counts to three.
+const LOOKED_UP_EACH: u8 = 8;
 
 /// How a request comes by a form that is being made.
 enum Aboard {

@@ -15,6 +15,7 @@ use super::blocks::Blocks;
 use super::codings::{Codings, SiteCodings};
 use super::dictionary::{DELTAS_WAITING, Delta, KEEPS_WAITING, Keep};
 use super::flight::Flights;
+use super::form::FormIds;
 use super::marks::{Made, Marks};
 use super::no_vary_search::Equivalents;
 use super::pressure::{Gauge, Pressure, Shed};
@@ -34,6 +35,7 @@ pub struct Cache {
     /// Codings against dictionaries.
     pub(super) deltas: Queue<Delta>,
     pub(super) codings: Codings,
+    pub(super) form_ids: FormIds,
     pub(super) config: FillConfig,
     memory_object_max: u64,
     pub(super) flights: Arc<Flights>,
@@ -69,6 +71,7 @@ impl Cache {
         let (deltas, of_deltas) = Queue::new(DELTAS_WAITING, workers.threads);
         let cache = Arc::new(Self {
             blocks: Blocks::new(&store, &clock, &fills, &marks),
+            form_ids: FormIds::new(&store),
             store,
             clock,
             fills,

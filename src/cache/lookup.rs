@@ -154,11 +154,11 @@ impl Cache {
             && !Box::pin(self.has_body(ask, object)).await
     }
 
-    /// A fresh object for `ask` that is in memory with the beginning of its body.
+    /// A fresh object for `ask` whose head is in memory.
     pub(super) fn fresh_in_memory(&self, ask: &Ask) -> Option<Stored> {
         let located = self.locate_in_memory(ask)?;
         match self.judge(ask, located) {
-            Lookup::Hit(stored) if self.body_is_at_hand(ask, &stored.object) => Some(stored),
+            Lookup::Hit(stored) => Some(stored),
             _ => None,
         }
     }

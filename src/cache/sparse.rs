@@ -133,8 +133,21 @@ impl Cache {
     /// The answer to `ask`, if memory has it fresh and its first bytes with it.
     #[must_use]
     pub fn at_once(&self, ask: &Arc<Ask>) -> Option<Served> {
+        self.head_at_once(ask)
+            .filter(|served| self.begins_at_once(ask, served))
+    }
+
+    /// The answer to `ask`, if memory has it fresh. It may be of no use by itself: see [`Cache::begins_at_once`].
+    #[must_use]
+    pub fn head_at_once(&self, ask: &Arc<Ask>) -> Option<Served> {
         let stored = self.fresh_in_memory(ask)?;
-        Some(self.serve(ask, stored)).filter(Served::is_at_hand)
+        Some(self.serve(ask, stored))
+    }
+
+    /// Whether memory has the first bytes of what it had at once.
+    #[must_use]
+    pub fn begins_at_once(&self, ask: &Ask, served: &Served) -> bool {
+        self.body_is_at_hand(ask, &served.object) && served.is_at_hand()
     }
 
     /// Makes sure of the first bytes before the head goes out: what turns out to have changed or to be gone is then

@@ -150,11 +150,13 @@ impl Cache {
                 draft.detail = format!("{};level={level}{BEST}", coding.token()).into();
                 self.keep_form(ask, draft, *id, &bytes).await;
                 forget_smallest(source);
+                source.usual_form.forget();
                 Upgrade::Better
             }
             Tried::Picture(picture) => {
                 let draft = better_object(&present, picture.media.name());
                 self.kept_picture(ask, draft, *id, &picture, BEST).await;
+                source.usual_form.forget();
                 Upgrade::Better
             }
             Tried::NoBetter => {

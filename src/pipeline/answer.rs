@@ -421,7 +421,7 @@ impl Pipeline {
         if bypasses(&errand.ask, &errand.method).is_some() {
             return AtOnce::Not(None);
         }
-        let Some(source) = self.cache.at_once(&errand.ask) else {
+        let Some(source) = self.cache.head_at_once(&errand.ask) else {
             return AtOnce::Not(None);
         };
         let terms = errand.terms(&source);
@@ -436,6 +436,7 @@ impl Pipeline {
                 AtOnce::Told(self.delivered(routes, errand, &terms, formed))
             }
             Ok(AtHand::Source(source)) => AtOnce::Not(Some(source)),
+            Ok(AtHand::Nothing) => AtOnce::Not(None),
             Err(refusal) => AtOnce::Told(Err(refusal)),
         }
     }

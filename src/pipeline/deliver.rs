@@ -14,9 +14,9 @@ use crate::semantics::date;
 use crate::semantics::dictionary::USE_AS_DICTIONARY;
 use crate::semantics::digest::{CONTENT_DIGEST, CONTENT_MD5};
 use crate::semantics::range::{self, Ranges};
-use crate::semantics::status_fields::{CacheStatus, Outcome};
+use crate::semantics::status_fields::{CACHE_STATUS, CacheStatus, Outcome};
 use crate::site::{CacheStatusDetail, Site};
-use crate::store::Tier;
+use crate::store::{Tier, Told};
 use crate::variant::HINT_FIELDS;
 
 use super::cors::{add_vary, decorate};
@@ -207,7 +207,7 @@ impl Delivery<'_> {
                 headers.insert(CONTENT_DPR, ratio);
             }
         }
-        self.tell(&mut headers, formed);
+        self.tell(&mut headers, formed, keeps.then_some((stamp, &stored.told)));
         headers
     }
 
@@ -272,8 +272,9 @@ impl Delivery<'_> {
         headers
     }
 
-    /// `Cache-Status` (RFC 9211), as far as the site tells.
-    fn tell(&self, headers: &mut HeaderMap, formed: &Formed) {
+    /// `Cache-Status` (RFC 9211), as far as the site tells. What a hit of memory is told is `kept` for the hits of the same
+    /// second, with what it was made by.
+    fn tell(&self, headers: &mut HeaderMap, formed: &Formed, kept: Option<(u64, &Told)>) {
         let detail = self.site.diagnostics.cache_status;
         if detail == CacheStatusDetail::Off {
             return;
@@ -281,6 +282,19 @@ impl Delivery<'_> {
         let served = &formed.served;
         let story = &served.story;
         let full = detail == CacheStatusDetail::Full;
+        let is_plain_hit = story.forward.is_none()
+            && story.tier == Some(Tier::Memory)
+            && story.because.is_none()
+            && story.reason.is_none()
+            && formed.declined.is_none();
+        let ttl = served.object.freshness().ttl(self.now);
+        let kept = kept.filter(|_| is_plain_hit);
+        if let Some((stamp, told)) = kept
+            && let Some(value) = told.get(stamp, ttl)
+        {
+            headers.insert(CACHE_STATUS, value);
+            return;
+        }
         let forwarded = story.forward.is_some();
         let words = details(story, served.object.detail(), formed.declined);
         let field = CacheStatus {
@@ -290,11 +304,16 @@ impl Delivery<'_> {
             stored: full && forwarded && story.stored,
             collapsed: (full && forwarded && story.collapsed).then_some(true),
             ttl: full
-                .then(|| served.object.freshness().ttl(self.now))
+                .then_some(ttl)
                 .filter(|_| !forwarded || story.stored || story.tier.is_some()),
             detail: Some(&*words).filter(|words| full && !words.is_empty()),
         };
         field.append_to(headers);
+        if let Some((stamp, told)) = kept
+            && let Some(value) = headers.get(CACHE_STATUS)
+        {
+            told.set(stamp, ttl, value.clone());
+        }
     }
 }
 
@@ -314,7 +333,14 @@ fn details(story: &Story, made: &str, declined: Option<&str>) -> String {
         Some(made).filter(|made| !made.is_empty()),
         declined,
     ];
-    words.into_iter().flatten().collect::<Vec<_>>().join(";")
+    let mut text = String::with_capacity(64);
+    for word in words.into_iter().flatten() {
+        if !text.is_empty() {
+            text.push(';');
+        }
+        text.push_str(word);
+    }
+    text
 }
 
 /// What the fields of an answer are made by: the settings, and what they say that the answer varies by.

@@ -55,9 +55,12 @@ pub(super) enum AtHand {
     Formed(Formed),
     /// The source alone.
     Source(Served),
+    /// The source's head alone.
+    Nothing,
 }
 
-/// Chooses the form of `source` that this client gets, if memory has it; else gives `source` back.
+/// Chooses the form of `source` that this client gets, if memory has it; else gives `source` back. Only of what is served
+/// itself the first bytes must be there.
 pub(super) fn at_once(
     cache: &Cache,
     under: (&Site, &Settings),
@@ -65,15 +68,22 @@ pub(super) fn at_once(
     asked: &Asked,
     source: Served,
 ) -> Result<AtHand, Refusal> {
+    let source_alone = |source: Served| match cache.begins_at_once(ask, &source) {
+        true => AtHand::Source(source),
+        false => AtHand::Nothing,
+    };
     let mut choice = choice(cache, ask, asked, &source)?;
     if let Some(formed) = choice.against_dictionary(cache, under, ask, &source) {
         return Ok(AtHand::Formed(formed));
     }
     let Some(form) = &choice.form else {
-        return Ok(AtHand::Formed(choice.of_source(source)));
+        return Ok(match cache.begins_at_once(ask, &source) {
+            true => AtHand::Formed(choice.of_source(source)),
+            false => AtHand::Nothing,
+        });
     };
     let Some(served) = cache.made(ask, &source, form) else {
-        return Ok(AtHand::Source(source));
+        return Ok(source_alone(source));
     };
     if !choice.goes_on {
         let ready = choice.formed(Derived::Ready(served))?;
@@ -86,7 +96,7 @@ pub(super) fn at_once(
     };
     Ok(match cache.made(ask, &served, form) {
         Some(served) => AtHand::Formed(coded.formed(Derived::Ready(served))?.also_by(varies)),
-        None => AtHand::Source(source),
+        None => source_alone(source),
     })
 }
 

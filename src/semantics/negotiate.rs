@@ -151,6 +151,14 @@ impl AcceptEncoding {
 }
 
 fn known_at(coding: &[u8]) -> Option<usize> {
+    // As nearly all clients write them.
+    match coding {
+        b"gzip" => return Some(0),
+        b"br" => return Some(1),
+        b"zstd" => return Some(2),
+        b"deflate" => return Some(3),
+        _ => {}
+    }
     let at = |name: &[u8]| {
         KNOWN
             .iter()

@@ -168,6 +168,10 @@ impl ProxyStatus<'_> {
 fn append(headers: &mut HeaderMap, name: HeaderName, write: impl Fn(&mut String)) {
     let mut own = String::with_capacity(96);
     write(&mut own);
+    if !headers.contains_key(&name) {
+        headers.insert(name, value_of(own));
+        return;
+    }
     let mut joined = Vec::with_capacity(own.len());
     for line in headers.get_all(&name) {
         let line = line.as_bytes().trim_ascii();
@@ -203,12 +207,23 @@ fn is_token(value: &str) -> bool {
 }
 
 /// RFC 9651 §3.3.3; what a string cannot hold becomes a question mark.
+/// Bytes that stand for themselves in a string (RFC 9651 §3.3.3).
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = b' ';
+    while byte <= b'~' {
+        plain[byte as usize] = byte != b'"' && byte != b'\\';
+        byte += 1;
+    }
+    plain
+};
+
 fn push_string(text: &mut String, value: &str) {
     text.push('"');
     // Nearly all: what the node says itself.
     if value
         .bytes()
-        .all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\')
+        .all(|byte| PLAIN.get(usize::from(byte)) == Some(&true))
     {
         text.push_str(value);
         text.push('"');

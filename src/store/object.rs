@@ -1,13 +1,13 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::ops::Deref;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwapOption, ArcSwapWeak};
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use smallvec::SmallVec;
 
 use super::packed::{fields, put_bytes, put_fields, put_number, take_bytes, take_number};
@@ -38,6 +38,8 @@ pub struct Object {
     pub uses: AtomicU8,
     /// A note of those who make other forms of it, 0 at first. Not kept on disk.
     pub forms: AtomicU8,
+    /// The form of it that is asked for most often, as long as it is in use. Not kept on disk.
+    pub usual_form: UsualForm,
     fetch_started_nanos: u64,
     freshness: PackedFreshness,
     /// Key, site, path, detail, tags and fields, one after the other.
@@ -45,6 +47,35 @@ pub struct Object {
     /// The status of the response.
     pub status: StatusCode,
     flags: u8,
+}
+
+/// A made form of an object, to be found without a look-up. It keeps nothing alive.
+#[derive(Default)]
+pub struct UsualForm(ArcSwapWeak<Object>);
+
+impl UsualForm {
+    /// It, if it is the form with this name and still in use.
+    #[must_use]
+    pub fn get(&self, form: &str) -> Option<Arc<Object>> {
+        self.0.load().upgrade().filter(|made| made.is_form(form))
+    }
+
+    /// Notes it, unless there is one of another name.
+    pub fn offer(&self, form: &str, made: &Arc<Object>) {
+        let known = self.0.load();
+        let is_free = match known.upgrade() {
+            Some(known) => !Arc::ptr_eq(&known, made) && known.is_form(form),
+            None => true,
+        };
+        if is_free {
+            self.0.store(Arc::downgrade(made));
+        }
+    }
+
+    /// There is none until one is offered.
+    pub fn forget(&self) {
+        self.0.store(Weak::new());
+    }
 }
 
 /// What an [`Object`] is made from.
@@ -121,6 +152,7 @@ impl Draft {
             awaits_uses: AtomicBool::new(false),
             uses: AtomicU8::new(0),
             forms: AtomicU8::new(0),
+            usual_form: UsualForm::default(),
             serial: SERIALS.fetch_add(1, Ordering::Relaxed),
             fetch_started_nanos: nanos(self.fetch_started),
             freshness: PackedFreshness::new(freshness),
@@ -155,6 +187,9 @@ impl Draft {
         text.into()
     }
 }
+
+/// What stands before the name of a form in its key.
+const FORM_MARK: u8 = 0x1f;
 
 /// In place of where the path begins in the key.
 const PATH_APART: u64 = 0;
@@ -228,6 +263,14 @@ impl Object {
         self.key_bytes() == Some(key.as_bytes())
     }
 
+    /// Whether this is the form with that name of some object.
+    fn is_form(&self, form: &str) -> bool {
+        let rest = self
+            .key_bytes()
+            .and_then(|key| key.strip_suffix(form.as_bytes()));
+        rest.and_then(<[u8]>::last) == Some(&FORM_MARK)
+    }
+
     /// The bytes of [`Object::key`], without a look at the rest.
     #[must_use]
     pub fn key_bytes(&self) -> Option<&[u8]> {
@@ -249,7 +292,16 @@ impl Object {
     /// Short free text, such as how a variant was made.
     #[must_use]
     pub fn detail(&self) -> &str {
-        self.parts().detail
+        // On the way of each hit: what comes before it is stepped over.
+        let rest = &mut &*self.text;
+        let detail = take_bytes(rest)
+            .and_then(|_key| take_bytes(rest))
+            .and_then(|_site| match take_number(rest)? {
+                PATH_APART => take_bytes(rest).map(drop),
+                _start => take_number(rest).map(drop),
+            })
+            .and_then(|()| take_text(rest));
+        detail.unwrap_or_default()
     }
 
     /// Keyed hashes of its tags.
@@ -257,6 +309,12 @@ impl Object {
     pub fn tags(&self) -> SmallVec<[u128; 4]> {
         let (tags, _) = self.parts().tags.as_chunks();
         tags.iter().map(|tag| u128::from_le_bytes(*tag)).collect()
+    }
+
+    /// Whether both may be used for equally long; cheaper than a comparison of [`Object::freshness`].
+    #[must_use]
+    pub fn is_as_fresh_as(&self, other: &Self) -> bool {
+        self.freshness == other.freshness && self.flags == other.flags
     }
 
     /// How long it may be used.
@@ -286,6 +344,7 @@ impl Object {
         Arc::new(Headers {
             fields: fields(self.parts().fields).unwrap_or_default(),
             dressed: Dressed::default(),
+            told: Told::default(),
         })
     }
 
@@ -340,6 +399,7 @@ const MUST_REVALIDATE: u8 = 2;
 
 /// [`Freshness`] in 40 bytes: nanoseconds, good for 292 years before and after 1970 and durations of 584 years.
 /// What is longer is for ever.
+#[derive(PartialEq, Eq)]
 struct PackedFreshness {
     received_at: i64,
     initial_age: u64,
@@ -399,6 +459,8 @@ pub struct Headers {
     fields: HeaderMap,
     /// The same as they last went out.
     pub dressed: Dressed,
+    /// What was told of the last hit.
+    pub told: Told,
 }
 
 impl Deref for Headers {
@@ -426,6 +488,25 @@ impl Dressed {
     /// Keeps the fields.
     pub fn set(&self, stamp: u64, headers: HeaderMap) {
         self.0.store(Some(Arc::new((stamp, headers))));
+    }
+}
+
+/// The `Cache-Status` of the last hit, which is the same for a second.
+#[derive(Debug, Default)]
+pub struct Told(ArcSwapOption<((u64, i64), HeaderValue)>);
+
+impl Told {
+    /// The field, if it was made by what `stamp` stands for and told the same time.
+    #[must_use]
+    pub fn get(&self, stamp: u64, ttl: i64) -> Option<HeaderValue> {
+        let kept = self.0.load();
+        let (made_by, value) = &**kept.as_ref()?;
+        (*made_by == (stamp, ttl)).then(|| value.clone())
+    }
+
+    /// Keeps the field.
+    pub fn set(&self, stamp: u64, ttl: i64, value: HeaderValue) {
+        self.0.store(Some(Arc::new(((stamp, ttl), value))));
     }
 }
 
@@ -467,8 +548,6 @@ impl Unpacked {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::super::testing::plain_draft;
     use super::*;
 
@@ -484,6 +563,32 @@ mod tests {
                 object.is_of("demo / /x?a") && !object.is_of("demo / /x?") && !object.is_of("")
             );
         }
+    }
+
+    #[test]
+    fn a_usual_form_is_found_while_it_is_in_use() {
+        let form = |name: &str| {
+            let key = format!("k\u{1f}0123\u{1f}{name}");
+            Arc::new(plain_draft(&key, Body::Inline(Bytes::new())).seal())
+        };
+        let usual = UsualForm::default();
+        assert!(usual.get("coding=br").is_none());
+        let (br, gzip) = (form("coding=br"), form("coding=gzip"));
+        usual.offer("coding=br", &br);
+        usual.offer("coding=gzip", &gzip);
+        let found = |name: &str| usual.get(name).map(|made| made.serial);
+        assert_eq!(found("coding=br"), Some(br.serial));
+        assert_eq!(found("coding=gzip"), None, "the first one stays");
+        assert_eq!(found("br"), None, "a name is the whole name");
+        let better = form("coding=br");
+        usual.offer("coding=br", &better);
+        assert_eq!(found("coding=br"), Some(better.serial));
+        drop(better);
+        assert_eq!(found("coding=br"), None, "it keeps nothing alive");
+        usual.offer("coding=gzip", &gzip);
+        assert_eq!(found("coding=gzip"), Some(gzip.serial));
+        usual.forget();
+        assert_eq!(found("coding=gzip"), None);
     }
 
     #[test]

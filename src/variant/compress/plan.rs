@@ -186,18 +186,15 @@ pub type Choice = SmallVec<[Coding; 3]>;
 /// is no preference for it.
 #[must_use]
 pub fn choose(config: &CompressionConfig, quality: &dyn Fn(&str) -> u16, identity: u16) -> Choice {
-    let highest = config
-        .codings
-        .iter()
-        .map(|coding| quality(coding.token()))
-        .max()
-        .unwrap_or(0);
-    let named_identity = quality("identity").min(identity);
-    if highest == 0 || highest < named_identity {
+    let weighed = |coding: &Coding| (*coding, quality(coding.token()));
+    let weighed: SmallVec<[(Coding, u16); 3]> = config.codings.iter().map(weighed).collect();
+    let highest = weighed.iter().map(|(_, quality)| *quality).max();
+    let highest = highest.unwrap_or(0);
+    if highest == 0 || highest < quality("identity").min(identity) {
         return Choice::new();
     }
-    let is_best = |coding: &Coding| quality(coding.token()) == highest;
-    config.codings.iter().copied().filter(is_best).collect()
+    let best = weighed.iter().filter(|(_, quality)| *quality == highest);
+    best.map(|(coding, _)| *coding).collect()
 }
 
 /// A 206 is a part of something that has a coding already; the others have no body.
