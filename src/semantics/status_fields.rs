@@ -207,23 +207,12 @@ fn is_token(value: &str) -> bool {
 }
 
 /// RFC 9651 §3.3.3; what a string cannot hold becomes a question mark.
-/// Bytes that stand for themselves in a string (RFC 9651 §3.3.3).
-const PLAIN: [bool; 256] = {
-    let mut plain = [false; 256];
-    let mut byte = b' ';
-    while byte <= b'~' {
-        plain[byte as usize] = byte != b'"' && byte != b'\\';
-        byte += 1;
-    }
-    plain
-};
-
 fn push_string(text: &mut String, value: &str) {
     text.push('"');
     // Nearly all: what the node says itself.
     if value
         .bytes()
-        .all(|byte| PLAIN.get(usize::from(byte)) == Some(&true))
+        .all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\')
     {
         text.push_str(value);
         text.push('"');
