@@ -1,4 +1,3 @@
-use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,22 +56,27 @@ impl Cache {
     pub fn made(&self, ask: &Ask, source: &Served, form: &Form) -> Option<Served> {
         let key = form.key();
         let id = self.form_id(&source.object, &key);
-        let usual = &source.object.usual_form;
-        let object = match usual.get(&key).filter(|_| !is_looked_up()) {
+        let object = match source.object.usual_form(&key) {
             Some(object) => object,
             None => {
                 let stored = self.just_made(ask, id, &source.object, &key)?;
-                if matches!(stored.object.body, Body::Inline(_)) {
-                    usual.offer(&key, &stored.object);
+                // A form against a dictionary is only for some.
+                let is_for_many = !matches!(form, Form::Delta(_));
+                if is_for_many && matches!(stored.object.body, Body::Inline(_)) {
+                    source.object.note_form(&key, &stored.object);
                 }
                 stored.object
             }
         };
         note_use(ask, &object, id, None);
         self.note_form(ask, &source.object, form, (id, &object));
-        let story = Story {
-            tier: Some(Tier::Memory),
-            ..source.story
+        // What the source lacks has nothing to do with it.
+        let story = match source.is_at_hand() {
+            true => Story {
+                tier: Some(Tier::Memory),
+                ..source.story
+            },
+            false => Story::hit(Tier::Memory),
         };
         Some(Served::made(object, story, id))
     }
@@ -357,19 +361,6 @@ impl Cache {
         }
     }
 }
-
-/// Whether this hit of a usual form is looked up like any other: so that the tiers learn that it is in use, and what has
-/// taken its place is found.
-fn is_looked_up() -> bool {
-    thread_local!(static HITS: Cell<u8> = const { Cell::new(0) });
-    HITS.with(|hits| {
-        hits.set(hits.get().wrapping_add(1));
-        hits.get() % LOOKED_UP_EACH == 0
-    })
-}
-
-/// The memory tier counts to three.
-const LOOKED_UP_EACH: u8 = 8;
 
 /// How a request comes by a form that is being made.
 enum Aboard {

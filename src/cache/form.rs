@@ -1,6 +1,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::header::{ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -233,11 +234,15 @@ pub(super) fn tells_digest(source: &Object) -> bool {
     is_digested(&source.headers(), &REPR_DIGEST)
 }
 
-/// Has the head of a coded form of `source` tell the digest of these bytes, if it tells one at all.
-pub(super) fn tell_digest(draft: &mut Draft, source: &Object, bytes: &[u8]) {
-    if tells_digest(source)
-        && let Some(digest) = Digester::of(bytes)
-    {
+/// Has the head of a coded form of `source` tell the digest of these bytes, if it tells one at all. It is computed away from
+/// the runtime's threads.
+pub(super) async fn tell_digest(draft: &mut Draft, source: &Object, bytes: &Bytes) {
+    if !tells_digest(source) {
+        return;
+    }
+    let bytes = bytes.clone();
+    let digest = tokio::task::spawn_blocking(move || Digester::of(&bytes));
+    if let Ok(Some(digest)) = digest.await {
         draft.headers.insert(REPR_DIGEST, digest);
     }
 }
@@ -264,7 +269,6 @@ fn retag(headers: &mut HeaderMap, label: &str, version: u128) {
 mod tests {
     use std::time::{Duration, SystemTime};
 
-    use bytes::Bytes;
     use http::StatusCode;
 
     use crate::policy::Freshness;

@@ -113,7 +113,7 @@ impl Work {
     ) {
         let (cache, ask) = (Arc::clone(&self.cache), Arc::clone(&self.ask));
         let mut draft = coded_object(&self.source.object, &self.key, coding.token());
-        tell_digest(&mut draft, &self.source.object, &found.bytes);
+        tell_digest(&mut draft, &self.source.object, &found.bytes).await;
         draft.detail = format!("{}{SIBLING}", coding.token()).into();
         let object = Arc::new(draft.seal());
         let length = found.bytes.len() as u64;

@@ -62,11 +62,13 @@ impl Cache {
             .filter_map(|coding| Some((length(coding)?, place(coding))))
             .min()
             .map_or(0, |(_, place)| place + 1);
-        let others = note & KEPT_AS_DICTIONARY;
-        source.forms.store(
-            others | seen | (smallest << SMALLEST_SHIFT),
-            Ordering::Relaxed,
-        );
+        let noted = seen | (smallest << SMALLEST_SHIFT);
+        // An error is what `None` would be: it never is.
+        let _before = source
+            .forms
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |note| {
+                Some((note & KEPT_AS_DICTIONARY) | noted)
+            });
     }
 }
 

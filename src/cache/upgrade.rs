@@ -146,17 +146,17 @@ impl Cache {
         match tried {
             Tried::Coding(coding, level, bytes) => {
                 let mut draft = better_object(&present, coding.token());
-                tell_digest(&mut draft, source, &bytes);
+                tell_digest(&mut draft, source, &bytes).await;
                 draft.detail = format!("{};level={level}{BEST}", coding.token()).into();
                 self.keep_form(ask, draft, *id, &bytes).await;
                 forget_smallest(source);
-                source.usual_form.forget();
+                source.forget_form();
                 Upgrade::Better
             }
             Tried::Picture(picture) => {
                 let draft = better_object(&present, picture.media.name());
                 self.kept_picture(ask, draft, *id, &picture, BEST).await;
-                source.usual_form.forget();
+                source.forget_form();
                 Upgrade::Better
             }
             Tried::NoBetter => {

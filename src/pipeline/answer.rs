@@ -817,13 +817,14 @@ fn has_looped(headers: &HeaderMap, node: &str) -> bool {
 fn result_of(story: &Story, stale: bool) -> CacheResult {
     match story.forward {
         None if stale => CacheResult::Stale,
-        // Asked for in vain: what is stored stands in.
-        Some(_) if story.tier.is_some() => CacheResult::Stale,
         None => CacheResult::Hit,
-        Some(Forward::Bypass) => CacheResult::Bypass,
+        // Also where what was made of it before is given.
         Some(_) if story.forward_status == Some(StatusCode::NOT_MODIFIED) => {
             CacheResult::Revalidated
         }
+        // Asked for in vain: what is stored stands in.
+        Some(_) if story.tier.is_some() => CacheResult::Stale,
+        Some(Forward::Bypass) => CacheResult::Bypass,
         Some(_) => CacheResult::Miss,
     }
 }

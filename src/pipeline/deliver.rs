@@ -12,7 +12,7 @@ use crate::cache::{Ask, Cache, Served, Story};
 use crate::policy::{self, Precondition};
 use crate::semantics::date;
 use crate::semantics::dictionary::USE_AS_DICTIONARY;
-use crate::semantics::digest::{CONTENT_DIGEST, CONTENT_MD5};
+use crate::semantics::digest::{CONTENT_DIGEST, CONTENT_MD5, REPR_DIGEST, UNENCODED_DIGEST};
 use crate::semantics::range::{self, Ranges};
 use crate::semantics::status_fields::{CACHE_STATUS, CacheStatus, Outcome};
 use crate::site::{CacheStatusDetail, Site};
@@ -401,9 +401,18 @@ fn not_modified(mut headers: HeaderMap) -> Response<Body> {
 }
 
 fn unsatisfiable(mut headers: HeaderMap, length: u64) -> Response<Body> {
-    for name in [CONTENT_TYPE, CONTENT_ENCODING, ETAG, LAST_MODIFIED] {
+    for name in [
+        CONTENT_TYPE,
+        CONTENT_ENCODING,
+        ETAG,
+        LAST_MODIFIED,
+        REPR_DIGEST,
+        UNENCODED_DIGEST,
+        USE_AS_DICTIONARY,
+    ] {
         headers.remove(name);
     }
+    without_digest_of_the_whole(&mut headers);
     if let Ok(value) = HeaderValue::try_from(format!("bytes */{length}")) {
         headers.insert(CONTENT_RANGE, value);
     }

@@ -50,7 +50,7 @@ pub use self::entry::{CHUNK_BYTES, Entry, EntryKey, Kept, Part, Placement, Tier,
 pub use self::error::StoreError;
 pub use self::folder::DiskTrouble;
 pub use self::inspect::{Inspected, Present};
-pub use self::object::{Body, Draft, Dressed, Headers, Object, Told, UsualForm};
+pub use self::object::{Body, Draft, Dressed, Headers, Object, Told};
 pub use self::report::{
     ClockStats, CloseOutcome, DiskStats, MemoryStats, SiteStats, Stats, TierReport, TierState,
 };

@@ -39,7 +39,11 @@ pub struct Object {
     /// A note of those who make other forms of it, 0 at first. Not kept on disk.
     pub forms: AtomicU8,
     /// The form of it that is asked for most often, as long as it is in use. Not kept on disk.
-    pub usual_form: UsualForm,
+    usual_form: ArcSwapWeak<Object>,
+    /// How much more often than others, as far as that is counted.
+    usual_lead: AtomicU8,
+    /// How often it was.
+    usual_hits: AtomicU8,
     fetch_started_nanos: u64,
     freshness: PackedFreshness,
     /// Key, site, path, detail, tags and fields, one after the other.
@@ -49,32 +53,54 @@ pub struct Object {
     flags: u8,
 }
 
-/// A made form of an object, to be found without a look-up. It keeps nothing alive.
-#[derive(Default)]
-pub struct UsualForm(ArcSwapWeak<Object>);
+/// The usual form of an object is looked up each so many times, so that the tiers learn that it is in use, and what has
+/// taken its place is found.
+const LOOKED_UP_EACH: u8 = 8;
+/// The first times it is looked up like any other: what is asked for twice is to stay in memory.
+const LOOKED_UP_FIRST: u8 = 4;
+/// The count goes on from here when it is full.
+const HITS_AGAIN: u8 = 128;
 
-impl UsualForm {
-    /// It, if it is the form with this name and still in use.
+impl Object {
+    /// The form of that name, if it is the usual one and in use; sometimes `None` nevertheless, and then it should be looked
+    /// up.
     #[must_use]
-    pub fn get(&self, form: &str) -> Option<Arc<Object>> {
-        self.0.load().upgrade().filter(|made| made.is_form(form))
+    pub fn usual_form(&self, name: &str) -> Option<Arc<Self>> {
+        let made = self.usual_form.load().upgrade()?;
+        if !made.is_form(name) {
+            return None;
+        }
+        let lead = self.usual_lead.load(Ordering::Relaxed);
+        self.usual_lead
+            .store(lead.saturating_add(1), Ordering::Relaxed);
+        let hits = self.usual_hits.load(Ordering::Relaxed);
+        let next = hits.checked_add(1).unwrap_or(HITS_AGAIN);
+        self.usual_hits.store(next, Ordering::Relaxed);
+        (hits >= LOOKED_UP_FIRST && !hits.is_multiple_of(LOOKED_UP_EACH)).then_some(made)
     }
 
-    /// Notes it, unless there is one of another name.
-    pub fn offer(&self, form: &str, made: &Arc<Object>) {
-        let known = self.0.load();
-        let is_free = match known.upgrade() {
-            Some(known) => !Arc::ptr_eq(&known, made) && known.is_form(form),
-            None => true,
+    /// Notes a form that was looked up. It becomes the usual one if that is out of use, or is asked for less often. It is not
+    /// kept alive.
+    pub fn note_form(&self, name: &str, made: &Arc<Self>) {
+        let takes_over = match self.usual_form.load().upgrade() {
+            Some(usual) if Arc::ptr_eq(&usual, made) => false,
+            Some(usual) if !usual.is_form(name) => {
+                let lead = self.usual_lead.load(Ordering::Relaxed).saturating_sub(1);
+                self.usual_lead.store(lead, Ordering::Relaxed);
+                lead == 0
+            }
+            Some(_) | None => true,
         };
-        if is_free {
-            self.0.store(Arc::downgrade(made));
+        if takes_over {
+            self.usual_form.store(Arc::downgrade(made));
+            self.usual_lead.store(1, Ordering::Relaxed);
+            self.usual_hits.store(1, Ordering::Relaxed);
         }
     }
 
-    /// There is none until one is offered.
-    pub fn forget(&self) {
-        self.0.store(Weak::new());
+    /// There is none until one is noted.
+    pub fn forget_form(&self) {
+        self.usual_form.store(Weak::new());
     }
 }
 
@@ -152,7 +178,9 @@ impl Draft {
             awaits_uses: AtomicBool::new(false),
             uses: AtomicU8::new(0),
             forms: AtomicU8::new(0),
-            usual_form: UsualForm::default(),
+            usual_form: ArcSwapWeak::default(),
+            usual_lead: AtomicU8::new(0),
+            usual_hits: AtomicU8::new(0),
             serial: SERIALS.fetch_add(1, Ordering::Relaxed),
             fetch_started_nanos: nanos(self.fetch_started),
             freshness: PackedFreshness::new(freshness),
@@ -565,30 +593,61 @@ mod tests {
         }
     }
 
+    fn form(name: &str) -> Arc<Object> {
+        let key = format!("k\u{1f}0123\u{1f}{name}");
+        Arc::new(plain_draft(&key, Body::Inline(Bytes::new())).seal())
+    }
+
     #[test]
-    fn a_usual_form_is_found_while_it_is_in_use() {
-        let form = |name: &str| {
-            let key = format!("k\u{1f}0123\u{1f}{name}");
-            Arc::new(plain_draft(&key, Body::Inline(Bytes::new())).seal())
+    fn the_usual_form_is_found_most_times_while_it_is_in_use() {
+        let source = plain_draft("k", Body::Inline(Bytes::new())).seal();
+        let hit = |made: &Arc<Object>, name: &str| {
+            let found = source.usual_form(name);
+            match &found {
+                Some(found) => assert!(Arc::ptr_eq(found, made)),
+                None => source.note_form(name, made),
+            }
+            found.is_some()
         };
-        let usual = UsualForm::default();
-        assert!(usual.get("coding=br").is_none());
-        let (br, gzip) = (form("coding=br"), form("coding=gzip"));
-        usual.offer("coding=br", &br);
-        usual.offer("coding=gzip", &gzip);
-        let found = |name: &str| usual.get(name).map(|made| made.serial);
-        assert_eq!(found("coding=br"), Some(br.serial));
-        assert_eq!(found("coding=gzip"), None, "the first one stays");
-        assert_eq!(found("br"), None, "a name is the whole name");
+        let br = form("coding=br");
+        let found: Vec<_> = (0..20).map(|_| hit(&br, "coding=br")).collect();
+        let looked_up: Vec<_> = (0..20).filter(|n| !found[*n]).collect();
+        assert_eq!(looked_up, [0, 1, 2, 3, 8, 16]);
+        assert!(
+            source.usual_form("br").is_none(),
+            "a name is the whole name"
+        );
+        // One that is asked for again in its place.
         let better = form("coding=br");
-        usual.offer("coding=br", &better);
-        assert_eq!(found("coding=br"), Some(better.serial));
+        source.note_form("coding=br", &better);
+        assert!((0..20).any(|_| hit(&better, "coding=br")));
         drop(better);
-        assert_eq!(found("coding=br"), None, "it keeps nothing alive");
-        usual.offer("coding=gzip", &gzip);
-        assert_eq!(found("coding=gzip"), Some(gzip.serial));
-        usual.forget();
-        assert_eq!(found("coding=gzip"), None);
+        assert!(
+            source.usual_form("coding=br").is_none(),
+            "it keeps nothing alive"
+        );
+        assert_eq!((0..1000).filter(|_| hit(&br, "coding=br")).count(), 872);
+        source.forget_form();
+        assert!(!hit(&br, "coding=br"));
+    }
+
+    #[test]
+    fn the_form_that_is_asked_for_more_often_takes_over() {
+        let source = plain_draft("k", Body::Inline(Bytes::new())).seal();
+        let (br, gzip) = (form("coding=br"), form("coding=gzip"));
+        let hit = |made: &Arc<Object>, name: &str| {
+            let found = source.usual_form(name);
+            if found.is_none() {
+                source.note_form(name, made);
+            }
+            found.is_some()
+        };
+        // A crawler comes first, then everybody.
+        hit(&gzip, "coding=gzip");
+        let found = (0..100).filter(|_| hit(&br, "coding=br")).count();
+        assert!(found > 80, "{found}");
+        let kept = (0..10).filter(|_| hit(&gzip, "coding=gzip") || !hit(&br, "coding=br"));
+        assert!(kept.count() < 5, "now and then another does not");
     }
 
     #[test]

@@ -219,7 +219,7 @@ impl Cache {
             return Some(Dictionaries::NoGain);
         }
         let mut draft = coded_object(source, &wanted.key, coding.token());
-        tell_digest(&mut draft, source, &coded.bytes);
+        tell_digest(&mut draft, source, &coded.bytes).await;
         let short = hex(hash.get(..4).unwrap_or_default());
         draft.detail = format!("{};level={level};dictionary={short}", coding.token()).into();
         self.keep_form(ask, draft, wanted.id, &coded.bytes).await;
