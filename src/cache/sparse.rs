@@ -48,6 +48,10 @@ impl Cache {
     #[must_use]
     pub fn serve(&self, ask: &Arc<Ask>, stored: Stored) -> Served {
         note_use(ask, &stored.object, stored.id, Some(ask.id));
+        self.unnoted(ask, stored)
+    }
+
+    fn unnoted(&self, ask: &Arc<Ask>, stored: Stored) -> Served {
         let story = Story::hit(stored.tier);
         let mut served = self.serve_stored(ask, stored, story);
         if let Some(number) = served.missing {
@@ -141,13 +145,24 @@ impl Cache {
     #[must_use]
     pub fn head_at_once(&self, ask: &Arc<Ask>) -> Option<Served> {
         let stored = self.fresh_in_memory(ask)?;
-        Some(self.serve(ask, stored))
+        Some(self.unnoted(ask, stored))
     }
 
-    /// Whether memory has the first bytes of what it had at once.
+    /// Whether memory has the first bytes of what it had at once. Then that is in use.
     #[must_use]
     pub fn begins_at_once(&self, ask: &Ask, served: &Served) -> bool {
-        self.body_is_at_hand(ask, &served.object) && served.is_at_hand()
+        let begins = self.body_is_at_hand(ask, &served.object) && served.is_at_hand();
+        if begins {
+            self.note_at_once(ask, served);
+        }
+        begins
+    }
+
+    /// Notes that what memory had at once is in use: itself, or as what something else is made of.
+    pub fn note_at_once(&self, ask: &Ask, served: &Served) {
+        if let Some(id) = served.head {
+            note_use(ask, &served.object, id, Some(ask.id));
+        }
     }
 
     /// Makes sure of the first bytes before the head goes out: what turns out to have changed or to be gone is then

@@ -74,6 +74,7 @@ pub(super) fn at_once(
     };
     let mut choice = choice(cache, ask, asked, &source)?;
     if let Some(formed) = choice.against_dictionary(cache, under, ask, &source) {
+        cache.note_at_once(ask, &source);
         return Ok(AtHand::Formed(formed));
     }
     let Some(form) = &choice.form else {
@@ -86,16 +87,21 @@ pub(super) fn at_once(
         return Ok(source_alone(source));
     };
     if !choice.goes_on {
+        cache.note_at_once(ask, &source);
         let ready = choice.formed(Derived::Ready(served))?;
         return Ok(AtHand::Formed(ready));
     }
     let varies = std::mem::take(&mut choice.varies);
     let coded = self::choice(cache, ask, asked, &served)?;
     let Some(form) = &coded.form else {
+        cache.note_at_once(ask, &source);
         return Ok(AtHand::Formed(coded.of_source(served).also_by(varies)));
     };
     Ok(match cache.made(ask, &served, form) {
-        Some(served) => AtHand::Formed(coded.formed(Derived::Ready(served))?.also_by(varies)),
+        Some(served) => {
+            cache.note_at_once(ask, &source);
+            AtHand::Formed(coded.formed(Derived::Ready(served))?.also_by(varies))
+        }
         None => source_alone(source),
     })
 }
