@@ -39,7 +39,7 @@ pub struct Object {
     /// A note of those who make other forms of it, 0 at first. Not kept on disk.
     pub forms: AtomicU8,
     /// The form of it that is asked for most often, as long as it is in use. Not kept on disk.
-    usual_form: ArcSwapWeak<Object>,
+    usual_form: ArcSwapWeak<Self>,
     /// How much more often than others, as far as that is counted.
     usual_lead: AtomicU8,
     /// How often it was.
