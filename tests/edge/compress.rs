@@ -840,3 +840,32 @@ async fn only_the_digest_of_the_content_outlives_an_undone_coding_and_none_a_pic
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_coding_of_what_was_validated_counts_as_that() {
+    let origin = Origin::start().await;
+    origin.serve_resource(
+        "/a.js",
+        Resource::new(text())
+            .etag("\"1\"")
+            .header("content-type", "application/javascript")
+            .cache_control("max-age=10"),
+    );
+    let edge = Edge::before(&origin).await;
+    let fields = [("accept-encoding", "br")];
+    let first = edge.get_with("/a.js", &fields).await;
+    edge.get_with("/a.js", &fields).await;
+    edge.pass_seconds(20);
+    let again = edge.get_with("/a.js", &fields).await;
+    assert_eq!(again.body, first.body, "the form is the same");
+    assert!(again.header("cache-status").contains("fwd-status=304"));
+    let told = metrics(&edge).await;
+    let of = |result: &str| {
+        let label = format!("cache=\"{result}\"");
+        told.lines()
+            .filter(|line| line.starts_with("brim_requests_total") && line.contains(&label))
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+            .sum::<u64>()
+    };
+    assert_eq!((of("revalidated"), of("stale")), (1, 0), "{told}");
+}
