@@ -168,16 +168,19 @@ const WHOLE_PICTURE: Crop = Crop {
 
 /// What lies outside the picture does not count: the whole side from anywhere is all that is left of it.
 fn spelled(crop: Crop) -> Crop {
-    let spelled = |length| match length {
+    let place = |length| match length {
         Length::Share(0) => Length::Pixels(0),
-        Length::Share(WHOLE) => Length::ToEndLess(0),
         length => length,
     };
+    let extent = |length| match length {
+        Length::Share(WHOLE) => Length::ToEndLess(0),
+        length => place(length),
+    };
     Crop {
-        left: spelled(crop.left),
-        top: spelled(crop.top),
-        width: spelled(crop.width),
-        height: spelled(crop.height),
+        left: place(crop.left),
+        top: place(crop.top),
+        width: extent(crop.width),
+        height: extent(crop.height),
     }
 }
 

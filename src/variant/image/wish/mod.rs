@@ -448,6 +448,7 @@ mod tests {
             ("crop=100p,100p,0,0p", ""),
             ("crop=-0,100p,0p,0", ""),
             ("crop=-7,-8,1,2", "crop=-7,-8,1,2"),
+            ("crop=1,1,0,100%", "crop=1,1,0,100.00p"),
             ("upscale=1", ""),
             ("upscale=true&width=9", "width=9&upscale=1"),
             ("upscale=0&width=9", "width=9"),
