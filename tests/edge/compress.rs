@@ -99,7 +99,7 @@ async fn a_coded_tag_validates_and_conditions_a_range_on_nothing_else() {
             .header("content-type", "text/css")
             .cache_control("max-age=60"),
     );
-    let edge = Edge::before(&origin).await;
+    let edge = Edge::with(&origin, "[compression]\nupgrade_after_hits = 0\n").await;
     let coded = edge.get_with("/a.css", &[("accept-encoding", "br")]).await;
     let tag = coded.header("etag");
     let again = edge
@@ -254,7 +254,7 @@ async fn the_same_bytes_fetched_again_keep_their_version_and_the_forms_made_of_t
     let other = same.replace("line", "LINE");
     let plain = reply(&same);
     origin.serve_in_turn("/a", [plain.clone(), plain, reply(&other)]);
-    let edge = Edge::before(&origin).await;
+    let edge = Edge::with(&origin, "[compression]\nupgrade_after_hits = 0\n").await;
     let fields = [("accept-encoding", "br")];
     let version = async || {
         let target = "/v1/explain?url=https://localhost/a";
@@ -712,7 +712,7 @@ async fn a_stored_coding_tells_its_own_digest_where_its_source_tells_one() {
     let of_content = digest_of(bundle().as_bytes());
     let confirmed = Reply::status(304).cache_control("max-age=60");
     origin.serve_in_turn("/a.js", [digested(&of_content), confirmed]);
-    let edge = Edge::before(&origin).await;
+    let edge = Edge::with(&origin, "[compression]\nupgrade_after_hits = 20\n").await;
     for coding in ["br", "zstd", "gzip"] {
         let fields = [("accept-encoding", coding)];
         let told =
@@ -851,7 +851,7 @@ async fn a_coding_of_what_was_validated_counts_as_that() {
             .header("content-type", "application/javascript")
             .cache_control("max-age=10"),
     );
-    let edge = Edge::before(&origin).await;
+    let edge = Edge::with(&origin, "[compression]\nupgrade_after_hits = 0\n").await;
     let fields = [("accept-encoding", "br")];
     let first = edge.get_with("/a.js", &fields).await;
     edge.get_with("/a.js", &fields).await;

@@ -236,7 +236,7 @@ async fn a_made_form_is_as_young_as_its_validated_source() {
                 .header("x-old", "2"),
         ],
     );
-    let edge = Edge::before(&origin).await;
+    let edge = Edge::with(&origin, "[compression]\nupgrade_after_hits = 0\n").await;
     let fields = [("accept-encoding", "br")];
     edge.get_with("/a", &fields).await;
     let made = edge.get_with("/a", &fields).await;
